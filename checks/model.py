@@ -1,0 +1,91 @@
+"""What a check is: one observation of the world, its outcome, and its readings.
+
+This module holds the types every kind of check shares, so that a new kind is one file
+that imports only this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import aiohttp
+
+Outcome = Literal["pass", "fail", "error"]
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What one run of a check saw.
+
+    outcome: `pass`; `fail` = the target answered wrongly or not at all; `error` = the check
+    could not tell (our DNS, credentials, a cost gate) and counts as missing data, never as evidence.
+    because: one sentence naming what failed and the value it had; empty for `pass`.
+    readings: finite numbers; the last part of the name is the unit (`total_s`, `mismatches_per_million`).
+    details: at most 100 lines for `check run`, in the order things happened.
+    """
+
+    outcome: Outcome
+    because: str = ""
+    readings: Mapping[str, float] = field(default_factory=dict)
+    details: tuple[str, ...] = ()
+
+
+class DatabaseUnable(Exception):
+    """The query could not be answered for a reason that says nothing about the service.
+
+    Our credentials, permissions, DNS, a cost gate, or a statement stopped by our own limit:
+    a check that meets it has outcome `error`.
+    """
+
+
+class DatabaseFailed(Exception):
+    """The database refused the connection or answered wrongly: an observation, outcome `fail`."""
+
+
+class Database(Protocol):
+    """A database opened read-only; kinds are listed in `checks.databases.DATABASES`."""
+
+    async def query(
+        self, sql: str, params: Mapping[str, Any], *, timeout_s: float, rows_max: int
+    ) -> Sequence[Row]:
+        """Rows in the order of the query, at most `rows_max` (more raises DatabaseUnable).
+
+        params: values for `:name` places in `sql`. Runs in one read-only transaction with a
+        statement timeout. Raises DatabaseUnable or DatabaseFailed, nothing else.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back every connection; may be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything outside a check: handed in, so that a test can hand in another.
+
+    now_s: epoch seconds UTC. mono_s: monotonic seconds. sleep: seconds.
+    run_id: unique per run; sent as `X-Synthetic`, and the seed of `traceparent`.
+    """
+
+    http: aiohttp.ClientSession
+    databases: Mapping[str, Database]
+    now_s: Callable[[], float]
+    mono_s: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    run_id: str
+
+
+class Check(Protocol):
+    """One configured check. The fields of the dataclass are its configuration."""
+
+    async def run(self, world: World) -> CheckResult:
+        """Observe once. The caller sets the deadline and cancels at it; the check cleans up in `finally`.
+
+        Never raises for what the world does; an exception is a bug of the check.
+        """
+        ...

@@ -1,0 +1,71 @@
+"""What a metric source is: given queries and a grid, values on that grid, with everything missing typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from detectors.model import FloatArray, SeriesKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What one series needs from a source; `series_id` is `service/name`.
+
+    counter: selector of a counter (kinds rate and count). numerator, denominator: counters of a ratio.
+    histogram with quantile: a classic histogram's `_bucket` selector (kind latency). gauge: selector of a
+    gauge. query: finished PromQL, the escape. by: labels that identify the series beside the name.
+    """
+
+    series_id: str
+    kind: SeriesKind
+    counter: str | None = None
+    numerator: str | None = None
+    denominator: str | None = None
+    histogram: str | None = None
+    quantile: float = 0.95
+    gauge: str | None = None
+    query: str | None = None
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Steps that end at first_at, first_at + step_s, ..., last_at (epoch seconds, multiples of step_s)."""
+
+    first_at: float
+    last_at: float
+    step_s: float
+
+    @property
+    def n(self) -> int:
+        """Number of steps, at least 1."""
+        return round((self.last_at - self.first_at) / self.step_s) + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReading:
+    """Values of one query on the grid.
+
+    values: shape (grid.n, width of the kind), float64, NaN = missing. problem: why values are missing, one
+    sentence without secrets, None when nothing was wrong (a step without samples is not a problem).
+    """
+
+    series_id: str
+    values: FloatArray
+    problem: str | None = None
+
+
+class Source(Protocol):
+    """One configured source. The world's failure is a reading with a problem, never an exception."""
+
+    async def read(
+        self, queries: Sequence[Query], grid: Grid, *, now: float, timeout_s: float
+    ) -> list[SourceReading]:
+        """One reading per query, in order. Total deadline `timeout_s` for all of them together."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections; may be called twice."""
+        ...
