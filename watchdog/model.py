@@ -98,7 +98,8 @@ class Deploy:
     """One canonical deploy: many events, one interval.
 
     finished_at is None while it is in progress. rolls_back: id of the deploy our own rollback undid,
-    when this deploy is that rollback coming back to us.
+    when this deploy is that rollback coming back to us. is_failed: its deployer gave up on it.
+    is_start_assumed: nobody said when it started; together with no end it was only announced.
     """
 
     id: str
@@ -114,6 +115,8 @@ class Deploy:
     author: str | None = None
     link: str | None = None
     rolls_back: str | None = None
+    is_failed: bool = False
+    is_start_assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +255,7 @@ class Ruling:
     """Everything one transaction writes: decision, watch, packet, action, alerts, audit row.
 
     watch: the watch as it is to be stored. packet: the evidence packet (JSON), None = leave the stored one.
-    action: a new action, in state proposed, awaiting_approval or intended. audit: one sentence, empty = no row.
+    action: a new action: proposed, awaiting_approval or intended. audit: one sentence, empty = no row.
     """
 
     decision: Decision
@@ -318,9 +321,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """What became of a deploy event. is_duplicate: this sender said it before; nothing was changed."""
+    """What became of a deploy event. is_duplicate: this sender said it before; nothing was changed.
+
+    changed: other watches that this event changed (superseded, or given one more suspect).
+    """
 
     deploy: Deploy
     watch: Watch | None
     is_duplicate: bool
     alerts: tuple[Alert, ...] = field(default_factory=tuple)
+    changed: tuple[Watch, ...] = ()

@@ -2,7 +2,7 @@
 
 Every method is one transaction. `decide`-like callables run inside the write transaction and must be
 pure and fast: they see what is committed and nothing can come between their answer and its being durable.
-`sqlite.py` implements it; `tests/store/conformance.py` holds every implementation to it.
+`sqlite.py` implements it; `tests/watchdog/store/test_store_conformance.py` holds every implementation to it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,15 @@ from watchdog.model import (
 )
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailable(Exception):  # noqa: N818  a state of the world, not an error of ours
     """The store cannot take a write now (disk full, read-only): nothing was changed, nothing may be sent."""
+
+
+class StoreDead(StoreUnavailable):
+    """The disk failed under the store (fsync error, corruption): end the process, nothing is to be retried.
+
+    What was answered before is durable; whether the failed write is cannot be known before the next start.
+    """
 
 
 class Store(Protocol):
@@ -38,7 +45,11 @@ class Store(Protocol):
         ...
 
     async def open(self, now: float) -> None:
-        """Open, check integrity, migrate; raise StoreUnavailable with the remedy if another process holds it."""
+        """Open, check integrity, migrate.
+
+        Raises StoreUnavailable with the remedy: another process holds it, or the file is damaged, foreign
+        or of a newer version.
+        """
         ...
 
     async def close(self) -> None:
@@ -56,9 +67,10 @@ class Store(Protocol):
         """Record one deploy event.
 
         A (sender, sender_id) seen before returns the stored deploy and watch with is_duplicate and does not
-        call `settle`. Else `settle` gets the service's deploys of the last 30 days (newest first), its open
-        watches, and its rollback actions of the last 30 days; the deploy, watch and alerts it returns are
-        inserted or replace those of the same id.
+        call `settle`. Else `settle` gets, newest first, the environment's deploys of the last 30 days of
+        this service and of the services it depends on, with every deploy whose watch is open; the watches
+        of all of these, open or closed; and the service's rollback actions of the last 30 days. The deploy,
+        watch, changed watches and alerts it returns are inserted or replace those of the same id.
         """
         ...
 
