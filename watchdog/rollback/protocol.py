@@ -29,8 +29,11 @@ class Target(Protocol):
         """True if sending the same key twice has one effect there."""
         ...
 
-    def body(self, order: Order) -> bytes:
-        """The exact bytes to send, made once when the intent is written. Raises nothing."""
+    def render(self, order: Order) -> bytes:
+        """The exact bytes to send, made once when the intent is written. Raises nothing.
+
+        Not called `body`: that is the YAML key, and so the field, of a target's template.
+        """
         ...
 
     async def send(self, action: Action, *, now: float, timeout_s: float) -> Sent:
