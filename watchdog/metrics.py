@@ -1,0 +1,45 @@
+"""The daemon's own numbers, for /metrics: what an operator needs to trust that it is awake.
+
+Labels are names from the configuration only, so their number is bounded by it.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class Metrics:
+    """Every metric of the daemon, on a registry of its own (two daemons in one test must not share one)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(f"watchdog_{name}", text, labels, registry=self.registry)
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"watchdog_{name}", text, labels, registry=self.registry)
+
+        self.loop_lag_s = gauge("loop_lag_seconds", "How late the event loop woke last")
+        self.schedule_lateness_s = gauge(
+            "schedule_lateness_seconds", "How late the newest due name was taken"
+        )
+        self.queue_depth = gauge("queue_depth", "Names waiting to be worked on", ("queue",))
+        self.drops = counter("drops_total", "Work dropped because a limit was reached", ("what",))
+        self.overruns = gauge("schedule_overruns", "Due names skipped because the turn before still ran")
+        self.checks = counter("checks_total", "Check runs", ("service", "check", "outcome"))
+        self.reads = counter("source_reads_total", "Reads of a source", ("source", "outcome"))
+        self.blind_s = gauge("blind_seconds", "How long a service has had no data", ("service",))
+        self.open_watches = gauge("open_watches", "Watches being judged")
+        self.verdicts = counter("verdicts_total", "Watches closed", ("service", "verdict"))
+        self.judge_bugs = counter("judge_bugs_total", "Series judges that raised", ("service",))
+        self.oldest_intent_s = gauge(
+            "oldest_intent_age_seconds", "Age of the oldest rollback not yet settled"
+        )
+        self.rollbacks_left = gauge(
+            "rollbacks_left_today", "Automatic rollbacks the daily limit still allows"
+        )
+        self.kill_switch = gauge("kill_switch", "1 while the kill switch is on")
+        self.last_tick_at = gauge(
+            "last_tick_timestamp_seconds", "Grid time of the last judged tick", ("step",)
+        )

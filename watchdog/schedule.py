@@ -1,0 +1,125 @@
+"""When things are due: one heap of names for everything with an interval.
+
+Names with a calendar (cron, nightly jobs) come from APScheduler in `app.py`; both call the same `put`.
+A name that is still waiting or being worked on when it falls due again is an overrun: counted, not queued
+twice, so a slow check can delay only itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from watchdog.clock import Clock
+
+
+@dataclass(slots=True)
+class _Entry:
+    name: str
+    interval_s: float
+    align_s: float | None
+    is_busy: bool = False
+    turn: int = 0
+
+
+@dataclass(slots=True)
+class Schedule:
+    """Interval names on one heap.
+
+    put: takes a due name, returns False when its queue is full (the name is dropped and counted).
+    overruns, drops: counts since start. lateness_s: how late the newest due name was taken off the heap.
+    """
+
+    clock: Clock
+    put: Callable[[str], bool]
+    overruns: int = 0
+    drops: int = 0
+    lateness_s: float = 0.0
+    _heap: list[tuple[float, int, str]] = field(default_factory=list)
+    _entries: dict[str, _Entry] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def every(self, name: str, interval_s: float, *, align_s: float | None = None) -> None:
+        """Make `name` due each interval; calling again changes the interval from now on.
+
+        align_s: None spreads names over the interval by a phase made from the name, so that a restart does
+        not fire everything at once; a number makes the name due that many seconds after each multiple of
+        the interval on the wall clock (grid ticks).
+        """
+        if interval_s <= 0:
+            raise ValueError(f"{name}: an interval must be positive, got {interval_s}")
+        entry = self._entries.get(name)
+        if entry is None:
+            entry = self._entries[name] = _Entry(name, interval_s, align_s)
+            phase = zlib.crc32(name.encode()) % 1000 / 1000.0
+            delay_s = self._until_grid(entry) if align_s is not None else phase * interval_s
+        else:
+            entry.interval_s, entry.align_s = interval_s, align_s
+            delay_s = self._until_grid(entry) if align_s is not None else interval_s
+        self._push(entry, self.clock.mono_s() + delay_s)
+
+    def done(self, name: str) -> None:
+        """Say that the work behind `name` ended, so that its next due time counts again."""
+        entry = self._entries.get(name)
+        if entry is not None:
+            entry.is_busy = False
+
+    async def run(self) -> None:
+        """Hand out due names for ever."""
+        while True:
+            self._changed.clear()
+            due_s = self._heap[0][0] if self._heap else math.inf
+            wait_s = due_s - self.clock.mono_s()
+            if wait_s > 0:
+                await self._sleep_or_change(wait_s)
+                continue
+            self._hand_out(due_s)
+            # Without this a burst of due names would keep the loop from everything else.
+            await asyncio.sleep(0)
+
+    def _hand_out(self, due_s: float) -> None:
+        _, turn, name = heapq.heappop(self._heap)
+        entry = self._entries[name]
+        if turn != entry.turn:
+            return  # an older place of a name whose interval was changed
+        now_s = self.clock.mono_s()
+        self.lateness_s = now_s - due_s
+        if entry.align_s is not None:
+            next_s = now_s + self._until_grid(entry)
+        else:
+            # Missed turns are folded into one: a late check runs once, not once per missed turn.
+            next_s = max(due_s + entry.interval_s, now_s)
+        self._push(entry, next_s)
+        if entry.is_busy:
+            self.overruns += 1
+        elif self.put(name):
+            entry.is_busy = True
+        else:
+            self.drops += 1
+
+    def _until_grid(self, entry: _Entry) -> float:
+        wall_s = self.clock.wall_s() - (entry.align_s or 0.0)
+        remaining_s = entry.interval_s - wall_s % entry.interval_s
+        # Rounding may leave a sliver before the boundary that was just served.
+        return remaining_s if remaining_s > 1e-3 * entry.interval_s else remaining_s + entry.interval_s
+
+    def _push(self, entry: _Entry, due_s: float) -> None:
+        entry.turn += 1
+        heapq.heappush(self._heap, (due_s, entry.turn, entry.name))
+        self._changed.set()
+
+    async def _sleep_or_change(self, wait_s: float) -> None:
+        if math.isinf(wait_s):
+            await self._changed.wait()
+            return
+        sleeping = asyncio.ensure_future(self.clock.sleep(wait_s))
+        changing = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({sleeping, changing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            changing.cancel()
