@@ -1,0 +1,15 @@
+"""Observes: one file per kind of check; a new kind is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from checks.http import HttpCheck
+from checks.tcp import TcpCheck
+
+# Kind as written in YAML -> dataclass whose fields are its configuration, a `checks.model.Check`.
+CHECKS: Mapping[str, type[Any]] = {
+    "http": HttpCheck,
+    "tcp": TcpCheck,
+}

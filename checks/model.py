@@ -70,6 +70,8 @@ class World:
 
     now_s: epoch seconds UTC. mono_s: monotonic seconds. sleep: seconds.
     run_id: unique per run; sent as `X-Synthetic`, and the seed of `traceparent`.
+    timeout_s: how long the world may take to answer; a check ends itself by it, so that it can say whether
+    the target (`fail`) or our own limit (`error`) was the cause. See `deadline_s` for the caller's side.
     """
 
     http: aiohttp.ClientSession
@@ -78,6 +80,7 @@ class World:
     mono_s: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     run_id: str
+    timeout_s: float = 10.0
 
 
 class Check(Protocol):
@@ -89,3 +92,13 @@ class Check(Protocol):
         Never raises for what the world does; an exception is a bug of the check.
         """
         ...
+
+
+def deadline_s(check: Check, timeout_s: float) -> float:
+    """Seconds after which the caller of `run` cancels: a little after the check should have ended itself.
+
+    A kind that by design takes longer than its `timeout_s` (a scenario that cleans up, a reconciliation
+    that lets rows settle) says by how much in its property `beyond_s`.
+    """
+    beyond_s: float = getattr(check, "beyond_s", 0.0)
+    return timeout_s + beyond_s + 1.0

@@ -1,0 +1,190 @@
+"""Which paths an expression refers to, and what they are on given values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from checks.cel_ast import Call, Const, Fold, Ident, Node, Select, children
+
+STEPS_MAX = 20_000  # nodes looked at in one evaluation: about 20 ms
+
+Path = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class Look:
+    """What the guard saw: absent paths and present ones as people write them, in order, without repeats."""
+
+    absent: list[str] = field(default_factory=list)
+    seen: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if the work was too much and the rest was not looked at."""
+        return self.steps > STEPS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A value and its path as people write it."""
+
+    value: Any
+    path: str
+
+
+class _Absent:
+    """A step of a path that leads nowhere."""
+
+
+class _Opaque:
+    """Not a path on the values: the result of a function, the accumulator of a macro."""
+
+
+_ABSENT = _Absent()
+_OPAQUE = _Opaque()
+_Resolved = _Found | _Absent | _Opaque
+Scope = Mapping[str, _Resolved]
+
+
+class Guard:
+    """Resolves every path of one expression. names: those of `variables` that the expression refers to.
+
+    A path is excused from being absent where the expression asks about it: `has(json.a)` excuses `json.a`
+    and what lies below, `"x" in headers` excuses `headers["x"]`, and `size(rows)` the positions in `rows`.
+    """
+
+    __slots__ = ("_excused", "_sized", "_tree", "_variables", "names")
+
+    def __init__(self, tree: Node, variables: Collection[str]) -> None:
+        self._tree = tree
+        self._variables = variables
+        self._excused: set[Path] = set()
+        self._sized: set[Path] = set()
+        self.names: set[str] = set()
+        self._collect(tree)
+
+    def look(self, values: Mapping[str, Any]) -> Look:
+        """Resolve every path on `values`; of lists that macros go through, every element."""
+        look = Look()
+        self._walk(self._tree, {name: _Found(value, name) for name, value in values.items()}, look)
+        return look
+
+    def _collect(self, node: Node) -> None:
+        match node:
+            case Ident(name) if name in self._variables:
+                self.names.add(name)
+            case Select(operand, name, True) if (path := _static(operand)) is not None:
+                self._excused.add((*path, name))
+            case Call("@in", (Const(key), container)) if (path := _static(container)) is not None:
+                self._excused.add((*path, key))
+            case Call("size", (container,)) if (path := _static(container)) is not None:
+                self._sized.add(path)
+        for child in children(node):
+            self._collect(child)
+
+    def _walk(self, node: Node, scope: Scope, look: Look) -> None:
+        look.steps += 1
+        if look.is_stopped:
+            return
+        if isinstance(node, Fold):
+            self._walk(node.over, scope, look)
+            for element in self._elements(self._resolve(node.over, scope, None)):
+                inner = {**scope, node.variable: element, node.accumulator: _OPAQUE}
+                self._walk(node.step, inner, look)
+            return
+        if _is_path(node):
+            found = self._resolve(node, scope, look)
+            if isinstance(found, _Found):
+                look.seen.setdefault(found.path, found.value)
+            if not isinstance(found, _Opaque):
+                # The key of an index is a path of its own: json.t[k].
+                for key in _keys(node):
+                    self._walk(key, scope, look)
+                return
+        for child in children(node):
+            self._walk(child, scope, look)
+
+    def _elements(self, over: _Resolved) -> list[_Resolved]:
+        match over:
+            case _Found(list() as items, path):
+                return [_Found(item, f"{path}[{n}]") for n, item in enumerate(items)]
+            case _Found(dict() as items, path):
+                return [_Found(key, f"key of {path}") for key in items]
+            case _Absent():
+                return []
+        # A range that was computed cannot be taken apart: what is below it is left to CEL.
+        return [_OPAQUE]
+
+    def _resolve(self, node: Node, scope: Scope, look: Look | None) -> _Resolved:
+        """The value at a path. look: where an absent one is noted, None = leave that to another walk."""
+        match node:
+            case Ident(name):
+                if name in scope:
+                    return scope[name]
+                # What is neither is the name of a type, as in type(json.x) == int.
+                return self._note((name,), name, look) if name in self._variables else _OPAQUE
+            case Select(operand, name, is_test):
+                base = self._resolve(operand, scope, look)
+                if is_test or not isinstance(base, _Found):
+                    return _OPAQUE if is_test and isinstance(base, _Found) else base
+                if isinstance(base.value, dict) and name in base.value:
+                    return _Found(base.value[name], f"{base.path}.{name}")
+                return self._note(_static(node), f"{base.path}.{name}", look)
+            case Call("_[_]", (container, key_node)):
+                base = self._resolve(container, scope, look)
+                key = self._resolve(key_node, scope, None)
+                if not isinstance(base, _Found):
+                    return base
+                if not isinstance(key, _Found):
+                    return key if isinstance(key, _Absent) else _OPAQUE
+                return self._index(node, base, key.value, look)
+            case Const(value):
+                return _Found(value, "")
+        return _OPAQUE
+
+    def _index(self, node: Call, base: _Found, key: Any, look: Look | None) -> _Resolved:
+        shown = f'{base.path}["{key}"]' if isinstance(key, str) else f"{base.path}[{key}]"
+        match base.value:
+            case list() as items if isinstance(key, int) and 0 <= key < len(items):
+                return _Found(items[key], shown)
+            case dict() as items if isinstance(key, (str, int)) and key in items:
+                return _Found(items[key], shown)
+            case list() if _static(node.args[0]) in self._sized:
+                return _ABSENT
+        return self._note(_static(node), shown, look)
+
+    def _note(self, path: Path | None, shown: str, look: Look | None) -> _Absent:
+        if look is not None and path not in self._excused and shown not in look.absent:
+            look.absent.append(shown)
+        return _ABSENT
+
+
+def _is_path(node: Node) -> bool:
+    return isinstance(node, (Ident, Select)) or (isinstance(node, Call) and node.function == "_[_]")
+
+
+def _keys(node: Node) -> list[Node]:
+    match node:
+        case Select(operand):
+            return _keys(operand)
+        case Call("_[_]", (container, key)):
+            return [*_keys(container), key]
+    return []
+
+
+def _static(node: Node) -> Path | None:
+    """The path as written, to compare with other mentions of it; None for what is not a path of constants."""
+    match node:
+        case Ident(name):
+            return (name,)
+        case Select(operand, name):
+            base = _static(operand)
+            return None if base is None else (*base, name)
+        case Call("_[_]", (container, key)):
+            base = _static(container)
+            inner = (key.value,) if isinstance(key, Const) else _static(key)
+            return None if base is None or inner is None else (*base, *inner)
+    return None

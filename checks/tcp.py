@@ -1,0 +1,85 @@
+"""Kind `tcp`: a port that accepts connections, and optionally says the right thing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from checks.blame import blame
+from checks.model import CheckResult, Outcome, World
+from checks.text import finish
+from checks.values import show
+
+ANSWER_BYTES_MAX = 65_536
+
+
+@dataclass(slots=True, kw_only=True)
+class TcpCheck:
+    """Connect, send `send` if given, and read until `expect` was seen.
+
+    expect: text that must occur in the first 64 KiB of what the other side says. tls: speak TLS, verified
+    for `host`. Readings: connect_s (with TLS), total_s; only of runs that passed, so that a fast refusal
+    never looks like a low latency.
+    """
+
+    host: str
+    port: int
+    send: str | None = None
+    expect: str | None = None
+    tls: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"port: {self.port} is not a port; write 1 to 65535")
+        if not self.host or "/" in self.host or self.host.count(":") == 1:
+            raise ValueError(f"host: {self.host!r} is not a host name or address; the port has its own key")
+        if self.expect == "":
+            raise ValueError("expect: an empty text is in every answer; leave the key out")
+
+    async def run(self, world: World) -> CheckResult:
+        """Observe once; see `Check.run`."""
+        began_s = world.mono_s()
+        readings: dict[str, float] = {}
+        outcome: Outcome
+        try:
+            async with asyncio.timeout(world.timeout_s):
+                reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls or None)
+                try:
+                    readings["connect_s"] = world.mono_s() - began_s
+                    because = await self._talk(reader, writer)
+                    outcome = "fail" if because else "pass"
+                finally:
+                    # Not waited for: the other side may never close, and the deadline may be over.
+                    writer.transport.abort()
+            readings["total_s"] = world.mono_s() - began_s
+        except TimeoutError:
+            stage = "connected, but silent" if readings else "connecting"
+            outcome, because = "fail", f"no answer within {world.timeout_s:g} s ({stage})"
+        except OSError as error:
+            outcome, because = blame(error)
+        place = f"{self.host}:{self.port}"
+        spent_ms = (world.mono_s() - began_s) * 1000
+        return finish(
+            outcome,
+            f"{place}: {because}" if because else "",
+            readings=readings if outcome == "pass" else {},
+            details=(f"{' ok ' if outcome == 'pass' else 'FAIL'} TCP {place}  total {spent_ms:.0f} ms",),
+        )
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        """Empty if the other side said what it should, else what it said."""
+        if self.send is not None:
+            writer.write(self.send.encode())
+            await writer.drain()
+        if self.expect is None:
+            return ""
+        wanted, heard = self.expect.encode(), bytearray()
+        while len(heard) < ANSWER_BYTES_MAX:
+            chunk = await reader.read(4096)
+            heard += chunk
+            if wanted in heard:
+                return ""
+            if not chunk:
+                break
+        said = show(heard.decode("utf-8", "replace")) if heard else "nothing"
+        return f"expected {show(self.expect)}, it said {said}"
