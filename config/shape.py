@@ -1,0 +1,68 @@
+"""Which type the configuration has at a path: for the keys a place knows, and for where its secrets are."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from config.reading import Keys
+from config.values import SecretText
+
+
+def options(shape: Any) -> list[Any]:
+    """The alternatives of a type, without None and without annotations; secrets stay marked."""
+    if get_origin(shape) is Annotated:
+        inner, *notes = get_args(shape)
+        return [SecretStr] if any(isinstance(note, SecretText) for note in notes) else options(inner)
+    if get_origin(shape) in (Union, types.UnionType):
+        return [option for part in get_args(shape) for option in options(part)]
+    return [] if shape is type(None) else [shape]
+
+
+def fields_of(shape: Any) -> dict[str, FieldInfo]:
+    """The fields of a model by the key they have in YAML; empty where the shape is no model."""
+    for option in options(shape):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return {field.alias or name: field for name, field in option.model_fields.items()}
+    return {}
+
+
+def below(shape: Any, key: str | int) -> Any:
+    """The type one step down, None where it is unknown (free-form, or no such key)."""
+    field = fields_of(shape).get(str(key))
+    if field is not None:
+        return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    for option in options(shape):
+        origin, args = get_origin(option), get_args(option)
+        if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(key, str):
+            return args[1]
+        if isinstance(origin, type) and issubclass(origin, Sequence | frozenset) and isinstance(key, int):
+            return args[0] if origin is not tuple or args[-1] is ... else args[min(key, len(args) - 1)]
+    return None
+
+
+def at(shape: Any, path: Keys) -> Any:
+    """The type at that path, None where it is unknown."""
+    for key in path:
+        if shape is None:
+            return None
+        shape = below(shape, key)
+    return shape
+
+
+def secret_paths(shape: Any, value: Any, path: Keys = ()) -> Iterator[Keys]:
+    """Paths of the values that the shape declares secret."""
+    if shape is None or value is None:
+        return
+    if SecretStr in options(shape):
+        yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from secret_paths(below(shape, key), item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from secret_paths(below(shape, index), item, (*path, index))
