@@ -25,7 +25,7 @@ from watchdog.model import (
 )
 
 
-class StoreUnavailable(Exception):  # noqa: N818  a state of the world, not an error of ours
+class StoreUnavailable(Exception):
     """The store cannot take a write now (disk full, read-only): nothing was changed, nothing may be sent."""
 
 
@@ -94,6 +94,10 @@ class Store(Protocol):
 
     async def packet(self, watch_id: str) -> Mapping[str, Any] | None:
         """The newest evidence packet of that watch."""
+        ...
+
+    async def annotate(self, watch_id: str, annotations: Mapping[str, Any]) -> None:
+        """Add to `annotations` of the stored packet; what the verdict rests on stays as it was."""
         ...
 
     async def decisions(self, watch_id: str) -> list[tuple[float, str, str]]:

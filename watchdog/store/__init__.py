@@ -1,0 +1,1 @@
+"""What must survive a crash: the Store protocol and its implementations."""
