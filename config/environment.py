@@ -40,7 +40,7 @@ def override(tree: Tree, settings_cls: type[BaseSettings], environ: Mapping[str,
             problems.append(
                 Problem(
                     code="unknown-key",
-                    message=f"environment variable {name} overrides nothing: there is no section `{section}`.",
+                    message=f"environment variable {name} overrides nothing: no section is `{section}`.",
                     path=section,
                     file=FILE,
                     help=f"sections: {', '.join(settings_cls.model_fields)}",
@@ -54,7 +54,7 @@ def override(tree: Tree, settings_cls: type[BaseSettings], environ: Mapping[str,
             problems.append(
                 Problem(
                     code="bad-value",
-                    message=f"environment variable {name} is neither text for one key nor JSON for a section.",
+                    message=f"environment variable {name} is neither text for a key nor JSON for a section.",
                     path=section,
                     file=FILE,
                 )

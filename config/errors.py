@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: one problem with its place and its remedy, and all of them as one error."""
+"""What is wrong with a configuration: a problem with its place and remedy, and all of them as one error."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import re
 import types
 from collections.abc import Mapping
@@ -23,13 +22,13 @@ _PREFIX = "field_"
 
 
 @functools.cache
-def shape_of(cls: type[Any]) -> Any:
+def shape_of(cls: Any) -> Any:
     """The type that reads this plug-in's keys and builds it: for TypeAdapter and for `config.shape`."""
     return Annotated[_model(cls), AfterValidator(functools.partial(_construct, cls))]
 
 
 @functools.cache
-def adapter(cls: type[Any]) -> TypeAdapter[Any]:
+def adapter(cls: Any) -> TypeAdapter[Any]:
     """Validates a mapping of keys into an instance of `cls`."""
     return TypeAdapter(shape_of(cls))
 
@@ -40,8 +39,18 @@ def keys_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
 
 
 def describe(cls: type[Any]) -> tuple[str, Mapping[str, str]]:
-    """What a class says of itself, and of each field: `name: text` passages of its docstring."""
-    text = " ".join((inspect.getdoc(cls) or "").split())
+    """What a class says of itself, and of each field: `name: text` passages of its docstring and its bases'."""
+    purpose = ""
+    told: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            purpose, own = _told_by(base)
+            told |= own
+    return purpose, told
+
+
+def _told_by(cls: type[Any]) -> tuple[str, dict[str, str]]:
+    text = " ".join((cls.__doc__ or "").split())
     names = [field.name for field in dataclasses.fields(cls)]
     if not names:
         return text, {}
@@ -72,13 +81,13 @@ def _is_duration(field: dataclasses.Field[Any]) -> bool:
 
 
 @functools.cache
-def _model(cls: type[Any]) -> type[BaseModel]:
+def _model(cls: Any) -> type[BaseModel]:
     hints = get_type_hints(cls, include_extras=True)
     _, told = describe(cls)
     definitions: dict[str, Any] = {}
     for key, field in keys_of(cls).items():
         shape = _rewritten(hints[field.name], Duration if _is_duration(field) else float)
-        extra = {"alias": key, "description": told.get(field.name)}
+        extra: dict[str, Any] = {"alias": key, "description": told.get(field.name)}
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             definitions[_PREFIX + field.name] = (shape, Field(**extra))
         else:
@@ -122,9 +131,7 @@ def _rewritten(shape: Any, number: Any) -> Any:
 
 def _shown_default(field: dataclasses.Field[Any]) -> Any:
     """The default as it would be written in YAML; None where there is nothing to show."""
-    value = (
-        field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-    )
+    value = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
     if _is_duration(field) and isinstance(value, float | int):
         return written_duration(float(value))
     if isinstance(value, tuple | frozenset):

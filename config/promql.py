@@ -35,7 +35,9 @@ def is_selector(text: str) -> bool:
 def is_expression(text: str) -> bool:
     """True if it has what only a query has: calls, ranges, arithmetic."""
     outside = re.sub(r"\{[^}]*\}", "", _QUOTED.sub('""', text))
-    return re.search(r"[(\[]|\s[-+*/%^]\s|\b(?:sum|rate|increase|by|without|on|offset)\b", outside) is not None
+    return (
+        re.search(r"[(\[]|\s[-+*/%^]\s|\b(?:sum|rate|increase|by|without|on|offset)\b", outside) is not None
+    )
 
 
 def longest_range_s(query: str) -> float:

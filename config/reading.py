@@ -56,7 +56,7 @@ class Tree:
     lines: dict[str, Sequence[str]] = field(default_factory=dict)
 
     def problem(
-        self, code: str, message: str, path: Keys, *, on_value: bool = False, hint: str = "", help: str = ""
+        self, code: str, message: str, path: Keys, *, on_value: bool = False, hint: str = "", remedy: str = ""
     ) -> Problem:
         """A problem at that path, or at its nearest ancestor that was written down."""
         mark = self.values.get(path) if on_value else None
@@ -64,10 +64,10 @@ class Tree:
             if mark is not None:
                 break
             mark = self.keys.get(path[:length]) or self.values.get(path[:length])
-        return self.at(mark, code, message, path, hint=hint, help=help)
+        return self.at(mark, code, message, path, hint=hint, remedy=remedy)
 
     def at(
-        self, mark: Mark | None, code: str, message: str, path: Keys, *, hint: str = "", help: str = ""
+        self, mark: Mark | None, code: str, message: str, path: Keys, *, hint: str = "", remedy: str = ""
     ) -> Problem:
         """A problem at that mark."""
         lines = self.lines.get(mark.file, ()) if mark else ()
@@ -81,7 +81,7 @@ class Tree:
             column=mark.column if mark and inside else None,
             source_line=lines[mark.line - 1] if mark and inside else None,
             hint=hint,
-            help=help,
+            help=remedy,
         )
 
 
@@ -154,12 +154,12 @@ def _writable(path: Path) -> Iterator[Problem]:
             path,
             "world-writable",
             "can be changed by every user of this machine, who could then send rollbacks.",
-            help=f"chmod o-w {path}",
+            remedy=f"chmod o-w {path}",
         )
 
 
-def _file_problem(path: Path, code: str, message: str, help: str = "") -> Problem:
-    return Problem(code=code, message=f"{path} {message}", file=str(path), help=help)
+def _file_problem(path: Path, code: str, message: str, remedy: str = "") -> Problem:
+    return Problem(code=code, message=f"{path} {message}", file=str(path), help=remedy)
 
 
 class _Reader:
@@ -208,7 +208,9 @@ class _Reader:
     def _plain(self, node: Node, path: Keys) -> Any:
         self._nodes += 1
         if self._nodes == NODES_MAX + 1:
-            self._report(node, "too-large", f"more than {NODES_MAX:,} values once aliases are filled in.", path)
+            self._report(
+                node, "too-large", f"more than {NODES_MAX:,} values once aliases are filled in.", path
+            )
         if self._nodes > NODES_MAX:
             return None
         if len(path) > DEPTH_MAX:
@@ -251,7 +253,7 @@ class _Reader:
             )
             return None
         text: str = node.value
-        # A number as a key (`404:`) is read as text; a word that 1.1 turns into a boolean may be meant as one.
+        # A number as a key (`404:`) is read as text; a word that 1.1 makes a boolean may be meant as one.
         if node.style is None and isinstance(_core(text), str):
             self._refuse_1_1(node, (*path, text))
         return text
@@ -285,7 +287,7 @@ class _Reader:
             self._report(
                 node,
                 "ambiguous",
-                f"`{text}` means something else in YAML 1.1 ({older}). Write \"{text}\" if you mean the text"
+                f'`{text}` means something else in YAML 1.1 ({older}). Write "{text}" if you mean the text'
                 + {"bool": ", or true or false.", "int": ", or the plain number."}.get(older, "."),
                 path,
                 hint=hint,
@@ -340,7 +342,8 @@ def _implicit_tag(node: Node) -> str:
     """The tag YAML 1.1 gives a node that has none written."""
     implicit = (node.style is None, node.style is not None) if isinstance(node, ScalarNode) else (True, False)
     value = node.value if isinstance(node, ScalarNode) else None
-    tag: str = _YAML_1_1.resolve(type(node), value, implicit)
+    # The stubs leave this method without types.
+    tag: str = _YAML_1_1.resolve(type(node), value, implicit)  # type: ignore[no-untyped-call]
     return tag
 
 
@@ -352,7 +355,9 @@ def _core(text: str) -> Any:
         # int() refuses thousands of digits; as a float they are out of range of every key anyway.
         if len(text) > 18:
             return float(text) if text.lstrip("+-").isdigit() else text
-        return int(text, 8) if text.startswith("0o") else int(text, 16) if text.startswith("0x") else int(text)
+        return (
+            int(text, 8) if text.startswith("0o") else int(text, 16) if text.startswith("0x") else int(text)
+        )
     if _FLOAT.fullmatch(text):
         return float(text)
     if re.fullmatch(r"[-+]?\.(?:inf|Inf|INF)", text):

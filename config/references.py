@@ -29,7 +29,7 @@ class References:
 
 
 def resolve(tree: Tree, environ: Mapping[str, str]) -> References:
-    """Replace every reference in the tree, in place; one that leads nowhere is a problem and stays as it is."""
+    """Replace every reference in the tree, in place; one that leads nowhere is a problem and stays."""
     found = References()
     tree.value = _resolved(tree.value, (), tree, environ, found)
     return found
@@ -67,7 +67,7 @@ def _from_environment(
                 f"{dotted(path)} holds `${{` that is not a reference such as ${{NAME}}.",
                 path,
                 on_value=True,
-                help="write ${NAME} for an environment variable, or $${ for the two characters themselves",
+                remedy="write ${NAME} for an environment variable, or $${ for the two characters themselves",
             )
         )
         return match[0]

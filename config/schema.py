@@ -75,7 +75,7 @@ class Section(BaseModel):
 
 
 class Plugin(BaseModel):
-    """A section whose keys depend on `kind`; the other keys as written, secrets masked, are in `model_extra`."""
+    """A section whose keys depend on `kind`; the other keys, secrets masked, are in `model_extra`."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
     kind: str
@@ -152,7 +152,7 @@ class LimitSettings(Section):
 
 
 class Series(Section):
-    """One judged series. Give the selectors of raw counters; differences and rates are taken by the watchdog."""
+    """One judged series. Give the selectors of raw counters: the watchdog takes differences and rates."""
 
     kind: SeriesKind
     """What is measured; decides which of the selectors below are needed."""

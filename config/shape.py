@@ -66,3 +66,16 @@ def secret_paths(shape: Any, value: Any, path: Keys = ()) -> Iterator[Keys]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from secret_paths(below(shape, index), item, (*path, index))
+
+
+def empty_paths(shape: Any, value: Any, path: Keys = ()) -> Iterator[Keys]:
+    """Paths of the known keys that were written without a value; free-form mappings may hold nulls."""
+    if isinstance(value, dict):
+        known = fields_of(shape)
+        for key, item in value.items():
+            if item is None and key in known:
+                yield (*path, key)
+            yield from empty_paths(below(shape, key) if shape is not None else None, item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from empty_paths(below(shape, index) if shape is not None else None, item, (*path, index))

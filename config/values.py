@@ -1,4 +1,4 @@
-"""The scalar values of the configuration: each carries its unit in the text, so that none has to be guessed."""
+"""The scalar values of the configuration: each carries its unit in its text, so that none is guessed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import Gt
-from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -25,8 +31,7 @@ _DURATION_S_MAX = 366 * 86400.0
 
 def _refuse(code: str, text: str) -> PydanticCustomError:
     """A refusal whose text may hold braces, which pydantic's own templates would expand."""
-    # The type asks for a literal because it is looked up in documentation pages; ours are codes of `Problem`.
-    return PydanticCustomError(code, "{text}", {"text": text})  # type: ignore[arg-type]
+    return PydanticCustomError(code, "{text}", {"text": text})
 
 
 def seconds(text: Any) -> float:
