@@ -43,6 +43,19 @@ def write_ruling(db: sqlite3.Connection, ruling: Ruling, now: float) -> None:
         audit.append(db, at=now, who="watchdog", what=ruling.audit, key=ruling.watch.id)
 
 
+def write_annotations(db: sqlite3.Connection, watch_id: str, annotations: Mapping[str, Any]) -> None:
+    """Merge into `annotations` of the stored packet; raises LookupError if there is no packet."""
+    row = db.execute("SELECT packet FROM evidence_packet WHERE watch_id = ?", (watch_id,)).fetchone()
+    if row is None:
+        raise LookupError(f"no evidence packet of watch {watch_id}")
+    packet = json.loads(row[0])
+    packet["annotations"] = {**packet.get("annotations", {}), **annotations}
+    db.execute(
+        "UPDATE evidence_packet SET packet = ? WHERE watch_id = ?",
+        (json.dumps(packet, allow_nan=False), watch_id),
+    )
+
+
 def write_move(
     db: sqlite3.Connection,
     key: str,

@@ -128,6 +128,10 @@ class SqliteStore:
         stored = await self._read(job)
         return None if stored is None else json.loads(stored)
 
+    async def annotate(self, watch_id: str, annotations: Mapping[str, Any]) -> None:
+        """Add to `annotations` of the stored packet; raises LookupError if there is none."""
+        await self._write(lambda db: records.write_annotations(db, watch_id, annotations))
+
     async def decisions(self, watch_id: str) -> list[tuple[float, str, str]]:
         """(at, do, because), oldest first; a run of `wait` in one state is one row, the newest."""
         sql = 'SELECT at, "do", because FROM decision WHERE watch_id = ? ORDER BY n'

@@ -298,6 +298,19 @@ async def test_waiting_leaves_one_decision_row(store: Store) -> None:
     assert [each.id for each in await store.watches(is_open=False, service="checkout")] == [watch.id]
 
 
+async def test_annotations_are_added_beside_what_the_verdict_rests_on(store: Store) -> None:
+    watch = await with_watch(store)
+    with pytest.raises(LookupError, match=watch.id):
+        await store.annotate(watch.id, {"second_opinion": 1})
+    written = await store.transact(watch.id, roll_back, NOW)
+    await store.annotate(watch.id, {"second_opinion": 1})
+    await store.annotate(watch.id, {"note": "by hand"})
+    assert await store.packet(watch.id) == {
+        **(written.packet or {}),
+        "annotations": {"second_opinion": 1, "note": "by hand"},
+    }
+
+
 async def test_a_move_needs_the_expected_state(store: Store) -> None:
     watch = await with_watch(store)
     await store.transact(watch.id, roll_back, NOW)

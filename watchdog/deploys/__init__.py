@@ -1,0 +1,1 @@
+"""Deploy events in, canonical deploys and their watches out."""
