@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -183,5 +184,8 @@ async def _read(response: aiohttp.ClientResponse, deadline: float) -> bytes:
 def _described(error: aiohttp.ClientError | OSError) -> str:
     """In our own words: the texts of the library hold whole URLs, and a URL may hold a token."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    reason = cause.strerror if isinstance(cause, OSError) and isinstance(cause.strerror, str) else ""
+    if not isinstance(cause, OSError):
+        return type(error).__name__
+    # asyncio puts addresses where the reason belongs; resolver errors have negative numbers and good texts.
+    reason = os.strerror(cause.errno) if (cause.errno or 0) > 0 else cause.strerror
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

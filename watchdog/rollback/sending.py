@@ -121,7 +121,7 @@ class RollbackSender:
             del self._busy[name]
 
     async def _carry_out(self, action: Action) -> None:
-        """1 switch off  2 still wanted  3 still valid  4 durable `sending`  5 a last look  6 send  7 record."""
+        """1 switch off, 2 wanted, 3 valid, 4 durable `sending`, 5 a last look, 6 send, 7 record."""
         if await self._is_held(action):
             return
         if await self._is_outdated(action):

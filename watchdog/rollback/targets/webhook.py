@@ -53,7 +53,7 @@ class WebhookTarget:
     `false` nothing is ever sent twice. status: where to ask for completion. timeout_s: of one attempt.
     """
 
-    url: str
+    url: str = field(repr=False)
     method: Literal["POST", "PUT"] = "POST"
     secret: SecretStr | tuple[SecretStr, ...] | None = None
     headers: Mapping[str, SecretStr] = field(default_factory=dict)
