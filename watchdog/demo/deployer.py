@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import aiohttp
@@ -19,23 +20,22 @@ from watchdog.demo.shop import Service
 
 log = logging.getLogger(__name__)
 
-# How long a roll-out takes; the new version answers from its middle on.
-ROLLOUT_S = 1.0
-
 
 @dataclass(slots=True, kw_only=True)
 class Deployer:
     """Rolls versions of the services out and back.
 
-    services: by name. watchdog: base URL of its API. token: a deploy token of that API. secret: the
-    Standard Webhooks secret that rollback requests must be signed with. effects: the rollbacks that were
-    carried out, oldest first; the same Idempotency-Key twice is one effect.
+    services: by name. watchdog: base URL of its API. event_secret, rollback_secret: the Standard Webhooks
+    secrets that its deploy events are signed with, and that rollback requests must be signed with. effects:
+    the rollbacks that were carried out, oldest first; the same Idempotency-Key twice is one effect.
+    rollout_s: how long a roll-out takes; the new version answers from its middle on.
     """
 
     services: Mapping[str, Service]
     watchdog: str
-    token: str = field(repr=False)
-    secret: str = field(repr=False)
+    event_secret: str = field(repr=False)
+    rollback_secret: str = field(repr=False)
+    rollout_s: float = 1.0
     effects: list[dict[str, Any]] = field(init=False, default_factory=list)
     _answers: dict[str, dict[str, Any]] = field(init=False, repr=False, default_factory=dict)
     _rolling: asyncio.Lock = field(init=False, repr=False, default_factory=asyncio.Lock)
@@ -65,7 +65,7 @@ class Deployer:
         """A signed request with Idempotency-Key: {"service", "from", "to"}; 409 if `from` does not run."""
         raw = await request.read()
         try:
-            Webhook(self.secret).verify(raw, dict(request.headers))
+            Webhook(self.rollback_secret).verify(raw, dict(request.headers))
         except (WebhookVerificationError, ValueError):
             return web.json_response({"error": "the signature is not valid"}, status=401)
         key = request.headers.get("Idempotency-Key", "")
@@ -100,22 +100,30 @@ class Deployer:
             "kind": kind,
             "from_version": service.version,
             "version": version,
+            "state": "finished",
             "started_at": time.time(),
         }
-        await asyncio.sleep(ROLLOUT_S / 2)
+        await asyncio.sleep(self.rollout_s / 2)
         service.version = version
-        await asyncio.sleep(ROLLOUT_S / 2)
+        await asyncio.sleep(self.rollout_s / 2)
         deploy["finished_at"] = time.time()
         deploy["watchdog"] = await self._report(deploy)
         return deploy
 
     async def _report(self, deploy: Mapping[str, Any]) -> Any:
         """What the watchdog answered; None, and a line in the log, if it could not be told."""
-        url = f"{self.watchdog}/api/v1/deploys"
+        body = json.dumps(deploy)
+        at = datetime.now(UTC)
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": deploy["id"],
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": Webhook(self.event_secret).sign(deploy["id"], at, body),
+        }
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)) as session,
-                session.post(url, json=deploy, headers={"Authorization": f"Bearer {self.token}"}) as response,
+                session.post(f"{self.watchdog}/api/v1/deploys", data=body, headers=headers) as response,
             ):
                 if response.status < 300:
                     return await response.json()

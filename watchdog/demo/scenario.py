@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 ServiceName = Literal["checkout", "payments", "stock"]
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Factor = Annotated[float, Field(gt=0.0, le=10.0)]
 
@@ -45,10 +46,15 @@ class Meanwhile(_Part):
 
 
 class Expected(_Part):
-    """What the daemon should say in the end. action `none`: nothing was sent to the deployer."""
+    """What the daemon should say in the end.
+
+    action: `none` = no rollback was sent; `confirmed` = one was, and its recovery was verified.
+    alert: whether somebody was told.
+    """
 
     verdict: Literal["healthy", "regressed", "inconclusive", "blind"]
     action: Literal["none", "confirmed"]
+    alert: bool
 
 
 class PlannedDeploy(_Part):

@@ -83,7 +83,7 @@ def _stage_app(services: dict[str, Service], weather: Weather) -> web.Applicatio
 
 
 async def serve(
-    scenario: Scenario, *, folder: Path, seed: int, watchdog: str, token: str, secret: str
+    scenario: Scenario, *, folder: Path, seed: int, watchdog: str, event_secret: str, rollback_secret: str
 ) -> None:
     """Run the shop until SIGTERM or the end of standard input."""
     loop = asyncio.get_running_loop()
@@ -101,7 +101,9 @@ async def serve(
         services, urls = await open_shop(
             stack, scenario.running, folder=folder, weather=weather, flaws=scenario.flaws(), seed=seed
         )
-        deployer = Deployer(services=services, watchdog=watchdog, token=token, secret=secret)
+        deployer = Deployer(
+            services=services, watchdog=watchdog, event_secret=event_secret, rollback_secret=rollback_secret
+        )
         urls["deployer"] = await listening(stack, deployer.app())
         urls["stage"] = await listening(stack, _stage_app(services, weather))
         print(json.dumps(urls), flush=True)
@@ -112,7 +114,7 @@ async def serve(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry of the child process. DEMO_TOKEN and DEMO_SECRET come from the environment."""
+    """Entry of the child process. DEMO_EVENT_SECRET and DEMO_ROLLBACK_SECRET come from the environment."""
     parser = argparse.ArgumentParser(prog="watchdog.demo.serve")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--scenario", type=Path, required=True)
@@ -126,8 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folder=chosen.folder,
             seed=chosen.seed,
             watchdog=chosen.watchdog,
-            token=os.environ["DEMO_TOKEN"],
-            secret=os.environ["DEMO_SECRET"],
+            event_secret=os.environ["DEMO_EVENT_SECRET"],
+            rollback_secret=os.environ["DEMO_ROLLBACK_SECRET"],
         )
     )
     return 0

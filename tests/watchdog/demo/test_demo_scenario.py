@@ -7,18 +7,22 @@ from watchdog.demo.scenario import Flaw, built_in, parse
 MINIMAL = """
 running: {checkout: "1", payments: "1", stock: "1"}
 deploys:
-  - {name: a, service: checkout, version: "2", story: s, expect: {verdict: healthy, action: none}}
+  - name: a
+    service: checkout
+    version: "2"
+    story: s
+    expect: {verdict: healthy, action: none, alert: false}
 """
 
 
 def test_the_built_in_scenario_tells_the_four_stories() -> None:
     scenario = built_in()
-    told = {d.name: (d.expect.verdict, d.expect.action) for d in scenario.deploys}
+    told = {d.name: (d.expect.verdict, d.expect.action, d.expect.alert) for d in scenario.deploys}
     assert told == {
-        "healthy": ("healthy", "none"),
-        "broken": ("regressed", "confirmed"),
-        "dark": ("blind", "none"),
-        "surge": ("inconclusive", "none"),
+        "healthy": ("healthy", "none", False),
+        "broken": ("regressed", "confirmed", True),
+        "dark": ("blind", "none", True),
+        "surge": ("inconclusive", "none", True),
     }
     assert scenario.flaws() == {("checkout", "4.12.0"): Flaw(lost_payments=0.03, errors=0.06)}
 
