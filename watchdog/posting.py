@@ -187,5 +187,5 @@ def _described(error: aiohttp.ClientError | OSError) -> str:
     if not isinstance(cause, OSError):
         return type(error).__name__
     # asyncio puts addresses where the reason belongs; resolver errors have negative numbers and good texts.
-    reason = os.strerror(cause.errno) if (cause.errno or 0) > 0 else cause.strerror
+    reason = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

@@ -103,7 +103,7 @@ def alerts_for(
         text = f"observe: {text}"
     return tuple(
         Alert(
-            id=hashlib.sha256("\0".join((key, kind, channel, event, extra)).encode()).hexdigest()[:32],
+            id=_id(key, kind, channel, event, extra),
             channel=channel,
             event=event,
             kind=kind,
@@ -122,6 +122,10 @@ def alerts_for(
         )
         for channel in _channels(event, is_trial, channels_default, channels_page)
     )
+
+
+def _id(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _must_act(kind: AlertKind, manner: _Manner, decision: Decision | None) -> bool:
@@ -205,7 +209,10 @@ def _since(verdict: Verdict | None, deploy: Deploy, now: float) -> str:
         return ""
     text = clock_time(worst.onset_at, now)
     if worst.onset_low_at is not None and worst.onset_high_at is not None:
-        text += f" ({clock_time(worst.onset_low_at, now)} to {clock_time(worst.onset_high_at, now)})"
+        low, high = (
+            clock_time(at, now).removesuffix(" UTC") for at in (worst.onset_low_at, worst.onset_high_at)
+        )
+        text += f" ({low} to {high})"
     ended_at = deploy.finished_at if deploy.finished_at is not None else deploy.started_at
     after_s = worst.onset_at - ended_at
     if after_s >= 0:
@@ -223,7 +230,9 @@ def _blame(verdict: Verdict | None, deploy: Deploy) -> str:
     shares = next((e.shares for e in _worse(verdict) if e.shares), {})
     names = {deploy.id: "this deploy", "before": "from before it", "none": "no change at all"}
     ranked = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
-    told = [f"{share:.0%} {names.get(who, f'deploy {who}')}" for who, share in ranked if share >= 0.005]
+    told = [
+        f"{share * 100:.0f} % {names.get(who, f'deploy {who}')}" for who, share in ranked if share >= 0.005
+    ]
     return listed(told, 4, ", ")
 
 
