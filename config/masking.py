@@ -17,10 +17,10 @@ MASK = "***"
 _SECRET_CHARS_MIN = 4
 _USERINFO = re.compile(r"(?<=://)[^/@\s\"']+(?=@)")
 _QUERY_VALUE = re.compile(r"(?<=[?&])([A-Za-z0-9_.-]+=)[^&\s\"'#]+(?=[^\n]*)")
+_TELLING = r"(?:secret|token|passw|routing_key|api[_-]?key|dsn|webhook|authorization|cookie|credential)"
 # What looks like a secret under a key that may be misspelt, in a line that may not even be YAML.
 _KEY_VALUE = re.compile(
-    r"((?:secret|token|passw|routing_key|api_key|apikey|dsn|webhook|authorization|credential)[\w-]*[\"']?\s*:\s+"
-    r"[\"']?(?:Bearer\s+)?)"
+    rf"({_TELLING}[\w-]*[\"']?\s*:\s+[\"']?(?:Bearer\s+)?)"
     r"(?!\$\{|file:/|[{\[])([^\s\"',}]+)",
     re.IGNORECASE,
 )
@@ -35,6 +35,11 @@ def masked(value: Any, secret: Collection[Keys], path: Keys = ()) -> Any:
     if isinstance(value, list):
         return [masked(item, secret, (*path, index)) for index, item in enumerate(value)]
     return value
+
+
+def looks_secret(key: str) -> bool:
+    """True for a key or a header whose value is a credential by its name."""
+    return re.search(_TELLING, key, re.IGNORECASE) is not None
 
 
 def digest(value: Any) -> str:

@@ -39,7 +39,7 @@ def keys_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
 
 
 def describe(cls: type[Any]) -> tuple[str, Mapping[str, str]]:
-    """What a class says of itself, and of each field: `name: text` passages of its docstring and its bases'."""
+    """What a class says of itself, and of each field by `name: text` in its docstring and its bases'."""
     purpose = ""
     told: dict[str, str] = {}
     for base in reversed(cls.__mro__):

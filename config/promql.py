@@ -10,9 +10,10 @@ import re
 
 _QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|`[^`]*`')
 _NAME = r"[A-Za-z_:][A-Za-z0-9_:]*"
-# Quoted text was replaced by "" before these are applied; a quoted metric name may stand inside the braces.
-_MATCHER = rf'(?:(?:{_NAME}|"")\s*(?:=~|!~|!=|=)\s*""|"")'
-_SELECTOR = re.compile(rf"\s*(?:{_NAME})?\s*(?:\{{\s*(?:{_MATCHER}\s*(?:,\s*{_MATCHER}\s*)*,?)?\s*\}})?\s*")
+_MATCHER = rf"{_NAME}\s*(?:=~|!~|!=|=)\s*(?:{_QUOTED.pattern})"
+_MATCHERS = rf"\{{\s*(?:{_MATCHER}\s*(?:,\s*{_MATCHER}\s*)*,?)?\s*\}}"
+_SELECTOR = re.compile(rf"\s*(?:{_NAME}\s*(?:{_MATCHERS})?|(?=.*\b__name__\s*=\s*[\"'`]){_MATCHERS})\s*")
+_REGEX = re.compile(rf"(?:=~|!~)\s*({_QUOTED.pattern})")
 _RANGE = re.compile(r"\[\s*((?:[0-9]+(?:ms|[smhdwy]))+)\s*(?::[^\]]*)?\]")
 _PART = re.compile(r"([0-9]+)(ms|[smhdwy])")
 _UNIT_S = {
@@ -27,9 +28,16 @@ _UNIT_S = {
 
 
 def is_selector(text: str) -> bool:
-    """True for `name`, `name{label="value"}` and `{...}`."""
-    bare = _QUOTED.sub('""', text)
-    return bool(bare.strip()) and _SELECTOR.fullmatch(bare) is not None
+    """True for `name`, `name{label="value"}` and `{__name__="name"}`, if their expressions compile."""
+    if _SELECTOR.fullmatch(text) is None:
+        return False
+    for quoted in _REGEX.findall(text):
+        pattern = quoted[1:-1] if quoted[0] == "`" else quoted[1:-1].replace("\\\\", "\\")
+        try:
+            re.compile(pattern)
+        except re.error:
+            return False
+    return True
 
 
 def is_expression(text: str) -> bool:

@@ -18,6 +18,12 @@ from config.values import written_duration
 # A roll-out replaces the values of these labels, so a series they identify ends at every deploy.
 _REPLACED_BY_ROLLOUT = frozenset({"pod", "instance", "version", "container"})
 
+# Where finished PromQL goes: a ratio needs its counts, so it has no `query`.
+_ESCAPE = {
+    True: "A finished ratio goes under `query` of kind gauge.",
+    False: "Finished PromQL goes under `query`.",
+}
+
 
 def broken_rules(settings: Settings, tree: Tree) -> Iterator[Problem]:
     """Every broken rule, errors and warnings. settings: what of the tree is valid by itself."""
@@ -196,7 +202,7 @@ def _selector(path: Keys, text: str, tree: Tree) -> Iterator[Problem]:
         yield tree.problem(
             "ratio-is-a-query",
             f"{path[-1]} is an expression (`{text[:40]}`). Give the selector of the raw metric; rates are "
-            "taken by the watchdog. Finished PromQL goes under `query`.",
+            f"taken by the watchdog. {_ESCAPE[path[-1] in ('numerator', 'denominator')]}",
             path,
             on_value=True,
         )

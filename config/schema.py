@@ -23,7 +23,8 @@ SeriesKind = Literal["ratio", "rate", "latency", "gauge", "count"]
 
 # Ways to say where a series comes from: each is a set of keys that are given together.
 SELECTORS: Mapping[SeriesKind, tuple[tuple[str, ...], ...]] = {
-    "ratio": (("numerator", "denominator"), ("query",)),
+    # A finished ratio has lost its counts, so there is no `query` here.
+    "ratio": (("numerator", "denominator"),),
     "rate": (("counter",), ("query",)),
     "count": (("counter",), ("query",)),
     "latency": (("histogram",), ("gauge",), ("query",)),
@@ -175,7 +176,7 @@ class Series(Section):
     gauge: str | None = None
     """Selector of a gauge: kinds `gauge` and `latency`."""
     query: str | None = None
-    """Finished PromQL, for what the selectors cannot say; it must return one series."""
+    """Finished PromQL, for what the selectors cannot say; not for `ratio`. It must return one series."""
     by: tuple[str, ...] = ()
     """Labels that identify the series beside its name."""
     ignore_below: Magnitude | None = None

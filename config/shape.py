@@ -55,7 +55,7 @@ def at(shape: Any, path: Keys) -> Any:
 
 
 def secret_paths(shape: Any, value: Any, path: Keys = ()) -> Iterator[Keys]:
-    """Paths of the values that the shape declares secret."""
+    """Paths of the values that the shape declares secret, or may be."""
     if shape is None or value is None:
         return
     if SecretStr in options(shape):
