@@ -22,7 +22,7 @@ class Board(Protocol):
         ...
 
     def service_notes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Per service: `blind_since` (epoch seconds or None), `problems` (sentences), `checks` (last results)."""
+        """Per service: `blind_since` (epoch seconds or None), `problems` (sentences), `checks` (newest)."""
         ...
 
     def source_notes(self) -> Mapping[str, str]:
@@ -40,7 +40,7 @@ class Ports:
 
     submit raises ValueError with a sentence for an event that cannot be taken (unknown service, future
     time). approve and veto raise ValueError when the action is not in a state for it (HTTP 409) and
-    LookupError for an unknown key (404). readiness: sentences saying why the daemon is not ready; empty = ready.
+    LookupError for an unknown key (404). readiness: why the daemon is not ready; empty = ready.
     local_token: the token in the state folder that lets local commands act; it has every scope.
     """
 

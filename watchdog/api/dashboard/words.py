@@ -1,0 +1,235 @@
+"""How numbers, times and states are said: one form everywhere, with unit, zone and sign (interface.md 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+from watchdog.api.dashboard.html import Html, el
+
+Tone = Literal["regressed", "suspect", "healthy", "inconclusive", "blind", "observing", "none"]
+
+
+class Sign(NamedTuple):
+    """A state: its tone (shape and colour) and its word."""
+
+    tone: Tone
+    word: str
+
+
+STATES: Mapping[str, Sign] = {
+    "announced": Sign("observing", "announced"),
+    "warming": Sign("observing", "warming"),
+    "observing": Sign("observing", "observing"),
+    "suspect": Sign("suspect", "suspect"),
+    "healthy": Sign("healthy", "healthy"),
+    "regressed": Sign("regressed", "regressed"),
+    "inconclusive": Sign("inconclusive", "inconclusive"),
+    "blind": Sign("blind", "blind"),
+    "superseded": Sign("none", "superseded"),
+    "cancelled": Sign("none", "cancelled"),
+    "missed": Sign("blind", "missed"),
+    "proposed": Sign("suspect", "proposed"),
+    "vetoed": Sign("none", "vetoed"),
+    "awaiting_approval": Sign("suspect", "waiting for approval"),
+    "armed": Sign("observing", "armed"),
+    "intended": Sign("observing", "intended"),
+    "sending": Sign("observing", "sending"),
+    "acked": Sign("observing", "accepted"),
+    "retry_wait": Sign("suspect", "waiting to retry"),
+    "unknown": Sign("regressed", "unknown outcome"),
+    "refused": Sign("regressed", "refused"),
+    "expired": Sign("regressed", "expired"),
+    "confirmed": Sign("healthy", "confirmed"),
+    "unconfirmed": Sign("regressed", "not confirmed"),
+    "worse": Sign("regressed", "worse"),
+    "steady": Sign("healthy", "steady"),
+    "not_sure": Sign("inconclusive", "not sure"),
+    "undecided": Sign("observing", "undecided"),
+    "pass": Sign("healthy", "pass"),
+    "fail": Sign("regressed", "fail"),
+    "error": Sign("inconclusive", "error"),
+    "ok": Sign("healthy", "ok"),
+    "trouble": Sign("suspect", "trouble"),
+}
+
+# One shape and one character per tone, so that no state is told by colour alone.
+_SHAPES: Mapping[Tone, tuple[str, Html]] = {
+    "regressed": ("!", el("polygon", points="5,1 11,1 15,5 15,11 11,15 5,15 1,11 1,5")),
+    "suspect": ("~", el("polygon", points="8,1 15.5,15 0.5,15")),
+    "healthy": ("=", el("circle", cx=8, cy=8, r=6.5)),
+    "inconclusive": ("?", el("polygon", points="8,0.5 15.5,8 8,15.5 0.5,8")),
+    "blind": ("/", el("rect", x=1.5, y=1.5, width=13, height=13)),
+    "observing": ("o", el("circle", cx=8, cy=8, r=6)),
+    "none": ("·", el("circle", cx=8, cy=8, r=1.5)),
+}
+
+
+def sign_of(state: str | None) -> Sign:
+    """The sign of a state; an unknown one is shown as its own word."""
+    if state is None:
+        return Sign("none", "no deploy yet")
+    return STATES.get(state, Sign("none", state))
+
+
+def shape(tone: Tone) -> Html:
+    """The coloured shape with its character; hidden from screen readers, which read the word beside it."""
+    character, outline = _SHAPES[tone]
+    text = (
+        el("text", character, x=8, y=12, text_anchor="middle") if tone not in ("observing", "none") else None
+    )
+    return el(
+        "svg",
+        outline,
+        text,
+        class_=f"sign {tone}",
+        viewBox="0 0 16 16",
+        width=16,
+        height=16,
+        aria_hidden="true",
+    )
+
+
+def badge(state: str | None) -> Html:
+    """Shape and word of a state."""
+    tone, word = sign_of(state)
+    return el("span", shape(tone), " ", el("b", word), class_=f"badge {tone}")
+
+
+def number(value: float) -> str:
+    """Two significant digits, three below 1,000 for whole numbers, then 12,300."""
+    if value == 0.0:
+        return "0"
+    size = abs(value)
+    if size >= 1000:
+        return f"{round(value, 2 - math.floor(math.log10(size))):,.0f}"
+    if size >= 100 or float(value).is_integer():
+        return f"{value:.0f}"
+    return _significant(value, 2)
+
+
+def score(value: float | None) -> str:
+    """Evidence or its limit, with one decimal; `-` before anything was judged."""
+    return f"{value:.1f}" if value is not None and math.isfinite(value) else "-"
+
+
+def _significant(value: float, digits: int) -> str:
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    rounded = round(value, places)
+    return f"{rounded:.{max(0, places)}f}"
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A value in its unit: ratios in %, seconds in ms or s; `-` when there is none."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    if unit == "ratio":
+        share = 100.0 * value
+        return "below 0.01 %" if 0.0 < share < 0.01 else f"{number(share)} %"
+    if unit == "s":
+        return f"{number(1000.0 * value)} ms" if abs(value) < 1.0 else f"{number(value)} s"
+    if unit == "bytes":
+        return _bytes(value)
+    return f"{number(value)} {per(unit)}".rstrip()
+
+
+def per(unit: str) -> str:
+    """A unit in words: `per_step` is `per step`."""
+    return unit.replace("_", " ")
+
+
+def _bytes(value: float) -> str:
+    for name in ("B", "kB", "MB", "GB"):
+        if abs(value) < 1000.0:
+            return f"{number(value)} {name}"
+        value /= 1000.0
+    return f"{number(value)} TB"
+
+
+def change(spec: Mapping[str, Any], evidence: Mapping[str, Any]) -> str:
+    """`+2.7 pt (2.1 to 3.4)`: ratios in points, others in % of the level before, with the 95 % interval."""
+    effect, before = evidence.get("effect"), evidence.get("before")
+    if effect is None:
+        return "-"
+    # Evidence counts worse as positive; people are told which way the number itself went.
+    direction = 1.0 if spec["bad"] == "up" else -1.0
+    if spec["unit"] == "ratio":
+        scale, unit = 100.0 * direction, "pt"
+    elif before is not None and abs(before) > 0.0:
+        scale, unit = 100.0 * direction / abs(before), "%"
+    else:
+        scale, unit = direction, per(spec["unit"])
+    low, high = evidence.get("effect_low"), evidence.get("effect_high")
+    said = f"{signed(scale * effect)} {unit}"
+    if low is None or high is None:
+        return said
+    ends = sorted((scale * low, scale * high))
+    return f"{said} ({number(ends[0])} to {number(ends[1])})"
+
+
+def signed(value: float) -> str:
+    """A number with its sign, also when it is positive."""
+    return f"+{number(value)}" if value > 0 else number(value)
+
+
+def share(value: float | None) -> str:
+    """A probability or a share of data in whole percent; never 100 % or 0 % unless it is."""
+    if value is None:
+        return "-"
+    percent = 100.0 * value
+    if 0.0 < percent < 1.0:
+        return "below 1 %"
+    if 99.5 <= percent < 100.0:
+        return "above 99 %"
+    return f"{percent:.0f} %"
+
+
+def span(seconds: float) -> str:
+    """A duration in its largest sensible unit: `40 s`, `12 min`, `3 h`, `5 d`."""
+    size = abs(seconds)
+    if size < 100:
+        return f"{size:.0f} s"
+    if size < 100 * 60:
+        return f"{size / 60:.0f} min"
+    if size < 48 * 3600:
+        return f"{size / 3600:.0f} h"
+    return f"{size / 86400:.0f} d"
+
+
+def clock(at: float, form: Literal["hm", "hms", "day"] = "hms") -> str:
+    """A time of day, or day and time, in UTC."""
+    pattern = {"hm": "%H:%M", "hms": "%H:%M:%S", "day": "%d %b %H:%M"}[form]
+    return datetime.fromtimestamp(at, UTC).strftime(pattern)
+
+
+def when(at: float | None, form: Literal["hm", "hms", "day"] = "hms") -> Html:
+    """A time that the page's script can show in the other zone; without script it is UTC."""
+    if at is None:
+        return el("span", "-")
+    exact = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return el("time", clock(at, form), datetime=exact, data_at=at, data_form=form, title=f"{exact}")
+
+
+def after(at: float, start_at: float) -> str:
+    """`+4 min`: how long after the deploy."""
+    return f"{'+' if at >= start_at else '-'}{span(at - start_at)}"
+
+
+def sentence(spec: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> str:
+    """What a chart shows, in one sentence, for whoever cannot see it."""
+    name = spec["name"].replace("_", " ")
+    if evidence is None:
+        return f"{name}: nothing judged yet."
+    if evidence["state"] == "blind":
+        return f"{name}: no data to judge; {share(evidence['coverage'])} of the points arrived."
+    before, now = (amount(evidence.get(key), spec["unit"]) for key in ("before", "now"))
+    parts = [f"{name}: {before} before the deploy, {now} now, change {change(spec, evidence)}"]
+    if evidence.get("onset_at") is not None:
+        low, high = evidence.get("onset_low_at"), evidence.get("onset_high_at")
+        between = f" (between {clock(low)} and {clock(high)})" if low and high else ""
+        parts.append(f"began about {clock(evidence['onset_at'])} UTC{between}")
+    parts.append(f"evidence {score(evidence['statistic'])} of {score(evidence['threshold'])} needed")
+    parts.append(f"{share(evidence['coverage'])} of the points arrived")
+    return "; ".join(parts) + "."
