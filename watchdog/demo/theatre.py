@@ -62,6 +62,7 @@ async def theatre(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15.0))
         )
         receivers_url = await listening(stack, receivers.app())
+        keys["DEMO_SLACK_WEBHOOK"] = f"{receivers_url}/slack"
         with reserved_port() as port:
             api = f"http://127.0.0.1:{port}"
             urls = await stack.enter_async_context(

@@ -38,6 +38,7 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Loaded:
     for name in ("DEMO_EVENT_SECRET", "DEMO_ROLLBACK_SECRET"):
         monkeypatch.setenv(name, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     monkeypatch.setenv("DEMO_ROUTING_KEY", "0" * 32)
+    monkeypatch.setenv("DEMO_SLACK_WEBHOOK", "http://127.0.0.1:9/slack")
     path = tmp_path / "watchdog.yaml"
     path.write_text(configured(PLACES))
     return config.load([path], KINDS)
