@@ -71,6 +71,14 @@ class _Told:
     def end_at(self) -> float:
         return self.started_at if self.finished_at is None else self.finished_at
 
+    @property
+    def is_announcement(self) -> bool:
+        return self.is_start_assumed and self.finished_at is None
+
+    @property
+    def is_end_alone(self) -> bool:
+        return self.is_start_assumed and self.finished_at is not None
+
 
 def _told_by(event: DeployEvent, rules: Rules) -> _Told:
     if event.state == "announced":
@@ -111,9 +119,10 @@ def _is_same(one: _Told, two: _Told, rules: Rules) -> bool:
             # A start or a success told after the failure is another attempt; it must be watched.
             return False
     for start, end in ((one, two), (two, one)):
-        if start.finished_at is None and end.finished_at is not None and end.is_start_assumed:
-            # One knows only the start, the other only the end: a roll-out may take long.
-            return -rules.merge_s <= end.finished_at - start.started_at <= rules.rollout_limit_s
+        is_plan = start.is_announcement and not end.is_announcement
+        if is_plan or (start.finished_at is None and end.is_end_alone):
+            # One knows only when it was to start or started: the rest may come long after.
+            return -rules.merge_s <= end.end_at - start.started_at <= rules.rollout_limit_s
     return (
         one.started_at <= _until(two, rules) + rules.merge_s
         and two.started_at <= _until(one, rules) + rules.merge_s

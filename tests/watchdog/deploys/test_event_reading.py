@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from watchdog.deploys import reading
 from watchdog.deploys.reading import read_event
 from watchdog.model import DeployEvent
 
@@ -151,24 +152,7 @@ _JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-_KEYS = st.sampled_from(
-    [
-        "service",
-        "version",
-        "from_version",
-        "environment",
-        "kind",
-        "state",
-        "started_at",
-        "finished_at",
-        "id",
-        "rollback_safe",
-        "depends_on",
-        "author",
-        "link",
-        "other",
-    ]
-)
+_KEYS = st.sampled_from([*reading._KEYS, "other"])
 
 
 @settings(derandomize=True, max_examples=400)
