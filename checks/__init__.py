@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from checks.http import HttpCheck
+from checks.reconcile import ReconcileCheck
+from checks.scenario import ScenarioCheck
+from checks.sql import SqlCheck
 from checks.tcp import TcpCheck
 
 # Kind as written in YAML -> dataclass whose fields are its configuration, a `checks.model.Check`.
 CHECKS: Mapping[str, type[Any]] = {
     "http": HttpCheck,
+    "scenario": ScenarioCheck,
     "tcp": TcpCheck,
+    "sql": SqlCheck,
+    "reconcile": ReconcileCheck,
 }

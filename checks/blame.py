@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from dataclasses import dataclass
 
 from checks.model import Outcome
 
@@ -24,6 +25,14 @@ _WORDS = {
     errno.EHOSTUNREACH: "host unreachable",
     errno.ETIMEDOUT: "connection timed out",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why there is no answer to judge, or why it was judged wrong."""
+
+    outcome: Outcome
+    because: str
 
 
 def blame(error: OSError) -> tuple[Outcome, str]:
@@ -47,4 +56,6 @@ def blame(error: OSError) -> tuple[Outcome, str]:
         return "error", f"this machine cannot connect ({errno.errorcode[number]})"
     if number in _WORDS:
         return "fail", _WORDS[number]
+    if number is None and isinstance(error, ConnectionError):
+        return "fail", "the connection was closed before an answer"
     return "fail", f"connection failed ({errno.errorcode.get(number or 0, type(error).__name__)})"

@@ -16,9 +16,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from checks.blame import blame
+from checks.blame import Problem, blame
 from checks.model import Outcome, World
-from checks.text import shown_url
 
 USER_AGENT = "deploy-watchdog (synthetic check)"
 CHUNK_BYTES = 65_536
@@ -33,14 +32,6 @@ VARIABLES: Mapping[str, str] = {
     "first_byte": "duration",
     "total": "duration",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why there is no answer to judge, or why it was judged wrong."""
-
-    outcome: Outcome
-    because: str
 
 
 @dataclass(slots=True)
@@ -140,6 +131,7 @@ async def exchange(
     method: str,
     url: URL,
     *,
+    place: str,
     headers: Mapping[str, str],
     body: bytes | None,
     body_bytes_max: int,
@@ -150,9 +142,9 @@ async def exchange(
     """Send one request and read the whole answer, both within `timeout_s`.
 
     A new connection each time: a kept one would stay with the old instance while a roll-out replaces it.
-    Returns a Problem for everything the world does; `fail` is the target's doing, `error` ours.
+    place: names the request in messages. Returns a Problem for everything the world does: `fail` is the
+    target's doing, `error` ours.
     """
-    place = f"{method} {shown_url(url)}"
     try:
         async with asyncio.timeout(timeout_s):
             stages.begin("total")
@@ -179,8 +171,7 @@ async def exchange(
                 )
     except TimeoutError:
         return Problem("fail", f"{place}: no answer within {timeout_s:g} s ({stages.at})")
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        # ValueError: what aiohttp says of a redirect or a header it cannot make sense of.
+    except (aiohttp.ClientError, OSError) as error:
         outcome, what = _blame(error)
         return Problem(outcome, f"{place}: {what}")
 
@@ -232,7 +223,10 @@ class _LeftHost(aiohttp.ClientError):
 
 
 async def _redirected(_: object, __: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams) -> None:
-    target = redirect.url.join(URL(redirect.response.headers.get("Location", "")))
+    try:
+        target = redirect.url.join(URL(redirect.response.headers.get("Location", "")))
+    except ValueError:
+        raise _LeftHost from None
     if target.host != redirect.url.host:
         raise _LeftHost
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,9 +66,10 @@ class Expression:
                 program, tree = _compile(environment, term)
                 self._terms.append((term, program, Guard(tree, variables.keys())))
 
-    def judge(self, values: Mapping[str, Any]) -> Judgement:
+    def judge(self, values: Mapping[str, Any], shown: Callable[[Any], str] = show) -> Judgement:
         """Evaluate on name to value; a declared variable that is not in `values` is absent.
 
+        shown: how a value is written in `because`.
         Takes time proportional to the expression and the lists it goes through, and stops with `too_much`
         after a fixed amount of work: the library after 10,000 iterations, the guard after `STEPS_MAX` nodes.
         """
@@ -87,20 +88,22 @@ class Expression:
         if result is True:
             return Judgement("true")
         if isinstance(result, _Trouble):
-            return Judgement("type_error", self._explain(values) or f"{self.text}: {result.message}")
+            return Judgement("type_error", self._explain(values, shown) or f"{self.text}: {result.message}")
         if result is not False:
-            return Judgement("not_bool", f"{self.text} is {show(result)}, not true or false")
-        return Judgement("false", self._explain(values) or _sentence(self.text, "is false", look.seen))
+            return Judgement("not_bool", f"{self.text} is {shown(result)}, not true or false")
+        because = self._explain(values, shown) or _sentence(self.text, "is false", look.seen, shown)
+        return Judgement("false", because)
 
-    def _explain(self, values: Mapping[str, Any]) -> str:
+    def _explain(self, values: Mapping[str, Any], shown: Callable[[Any], str]) -> str:
         """Each term of the conjunction that did not hold, with its own values."""
         wrong, untold = [], []
         for text, program, guard in self._terms:
             result, _ = _evaluate(program, values)
+            seen = guard.look(values).seen
             if isinstance(result, _Trouble):
-                untold.append(_sentence(text, f"cannot be told ({result.message})", guard.look(values).seen))
+                untold.append(_sentence(text, f"cannot be told ({result.message})", seen, shown))
             elif result is not True:
-                wrong.append(_sentence(text, "is false", guard.look(values).seen))
+                wrong.append(_sentence(text, "is false", seen, shown))
         # Where a term is false, one that could not be told is usually its consequence.
         return "; ".join((wrong or untold)[:TERMS_SHOWN_MAX])
 
@@ -151,10 +154,10 @@ def _evaluate(program: Any, values: Mapping[str, Any]) -> tuple[Any, bool]:
     return _Trouble(message), False
 
 
-def _sentence(text: str, verb: str, seen: Mapping[str, Any]) -> str:
-    shown = [f"{path} = {show(value)}" for path, value in seen.items() if path != text]
-    more = ", …" if len(shown) > VALUES_SHOWN_MAX else ""
-    return f"{text} {verb}" + (": " + ", ".join(shown[:VALUES_SHOWN_MAX]) + more if shown else "")
+def _sentence(text: str, verb: str, seen: Mapping[str, Any], shown: Callable[[Any], str]) -> str:
+    values = [f"{path} = {shown(value)}" for path, value in seen.items() if path != text]
+    more = ", …" if len(values) > VALUES_SHOWN_MAX else ""
+    return f"{text} {verb}" + (": " + ", ".join(values[:VALUES_SHOWN_MAX]) + more if values else "")
 
 
 _FIRST_ERROR = re.compile(r"<input>:(?P<line>-?\d+):(?P<column>-?\d+): (?P<message>[^\n]*)")

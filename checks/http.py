@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from checks.exchange import Problem, Stages, open_session, trace_id
+from checks.blame import Problem
+from checks.exchange import Stages, open_session, trace_id
 from checks.expression import Expression
 from checks.model import CheckResult, World
 from checks.request import Request, compiled, judge
-from checks.text import Mask, finish, shown_url
+from checks.text import Mask, finish
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class HttpCheck(Request):
     """Send one request and expect something of its answer.
 
@@ -35,7 +36,7 @@ class HttpCheck(Request):
         """Observe once; see `Check.run`."""
         stages = Stages(world.mono_s)
         values = {"run_id": world.run_id}
-        place = f"{self.method} {shown_url(self.filled_url(values))}"
+        place = self.place()
         async with open_session(world, keeps_cookies=False) as session:
             answer = await self.send(session, world, values, stages, timeout_s=world.timeout_s)
         if isinstance(answer, Problem):

@@ -42,6 +42,14 @@ class DatabaseUnable(Exception):
     """
 
 
+class DatabaseMismatch(DatabaseUnable):
+    """The statement names what is not there, or does not fit the schema.
+
+    Of a check that never succeeded that is a mistake in its query (`error`); of one that did, the schema
+    changed under it (`fail`).
+    """
+
+
 class DatabaseFailed(Exception):
     """The database refused the connection or answered wrongly: an observation, outcome `fail`."""
 

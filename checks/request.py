@@ -13,14 +13,16 @@ import aiohttp
 from pydantic import SecretStr
 from yarl import URL
 
-from checks.exchange import VARIABLES, Answer, Problem, Stages, exchange, identity
+from checks.blame import Problem
+from checks.exchange import VARIABLES, Answer, Stages, exchange, identity
 from checks.expression import Expression
 from checks.model import World
-from checks.text import is_telling, shown_url, telling_values
+from checks.text import is_telling, telling_values
 from checks.values import parse_json
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 BODY_BYTES_MAX = 1_048_576
+EXPECT = "status < 400"
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
@@ -36,13 +38,14 @@ class Unfillable(Exception):
     """An extracted value cannot stand where its placeholder stands."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class Request:
     """One request: exactly one method key with its URL, and what the answer must be.
 
     headers: values are treated as secrets. json: sent as JSON; body: sent as it is.
     expect: CEL over status, headers (lower case), text, json, dns, connect, first_byte, total (durations).
     body_bytes_max: a longer answer is read no further, and only status and headers can be judged.
+    URL and body may hold secrets, so the repr tells nothing.
     """
 
     get: str | None = None
@@ -55,11 +58,11 @@ class Request:
     headers: Mapping[str, SecretStr] = field(default_factory=dict)
     json: Any = None
     body: str | None = None
-    expect: str = "status < 400"
+    expect: str = EXPECT
     body_bytes_max: int = BODY_BYTES_MAX
     follow_redirects: bool = False
-    method: str = field(init=False, repr=False, default="")
-    url: str = field(init=False, repr=False, default="")
+    method: str = field(init=False, repr=False)
+    url: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         written = [name for name in METHODS if getattr(self, name) is not None]
@@ -74,9 +77,17 @@ class Request:
             raise ValueError("body: write either json or body, not both")
         if self.body_bytes_max < 1:
             raise ValueError("body_bytes_max: write a number of bytes above 0")
+        if any(name.lower() == "authorization" for name in self.headers) and re.match(
+            r"\w+://[^/?#]*@", self.url
+        ):
+            raise ValueError("headers: Authorization and user:password in the URL exclude each other")
         for name, value in self.headers.items():
             if not _HEADER_NAME.fullmatch(name) or _LINE_BREAK.search(value.get_secret_value()):
                 raise ValueError(f"headers: {name!r} or its value cannot be sent as an HTTP header")
+
+    def place(self) -> str:
+        """Method and URL as written, placeholders included, without credentials and query."""
+        return f"{self.method} {re.sub('//[^/@]*@', '//', self.url.partition('?')[0].partition('#')[0])}"
 
     def secrets(self) -> list[str]:
         """Everything in this request that must not come out in text."""
@@ -147,11 +158,12 @@ class Request:
             headers = {**identity(world.run_id, step), **self.filled_headers(values)}
             body = self.filled_body(values)
         except Unfillable as error:
-            return Problem("fail", f"{self.method} {shown_url(URL(self.url))}: {error}")
+            return Problem("fail", f"{step or self.place()}: {error}")
         return await exchange(
             session,
             self.method,
             url,
+            place=step or self.place(),
             headers=headers,
             body=body,
             body_bytes_max=self.body_bytes_max,

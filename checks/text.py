@@ -1,4 +1,4 @@
-"""What may leave a check as text: secrets masked, URLs without credentials, everything cut to a bound."""
+"""What may leave a check as text: secrets masked, everything cut to a bound."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
-
-from yarl import URL
 
 from checks.model import CheckResult, Outcome
 
@@ -86,8 +84,3 @@ def one_line(text: str, chars_max: int) -> str:
     """Control characters become blanks; what is too long is cut and says so by `…`."""
     text = _CONTROL.sub(" ", text)
     return text if len(text) <= chars_max else text[: chars_max - 1] + "…"
-
-
-def shown_url(url: URL) -> str:
-    """The URL without user, password, query and fragment."""
-    return str(url.with_user(None).with_query(None).with_fragment(None))

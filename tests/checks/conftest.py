@@ -1,20 +1,25 @@
-"""The world of a check under test: real sockets, real clock, and nothing left open afterwards."""
+"""The world of a check under test: real sockets, a real clock, real databases."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from checks.model import World
+from tests.support.postgres import PostgresServer, postgres_server
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Serve = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """A World on the real loop with short timeouts; `dataclasses.replace` makes variants."""
+    """A World on the real loop; `dataclasses.replace` makes variants (databases, timeout_s, sleep)."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(use_dns_cache=False)) as http:
         yield World(
             http=http,
@@ -25,3 +30,30 @@ async def world() -> AsyncIterator[World]:
             run_id="run-1",
             timeout_s=5.0,
         )
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """`await serve({"/path": handler})` starts an HTTP server and gives its URL; any method is routed."""
+    runners: list[web.AppRunner] = []
+
+    async def start(routes: dict[str, Handler]) -> str:
+        app = web.Application()
+        for path, handler in routes.items():
+            app.router.add_route("*", path, handler)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One real PostgreSQL for the session; `postgres.create()` is a fresh database."""
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+        yield server

@@ -1,0 +1,57 @@
+"""Reading SQL just far enough: is it one query that only reads, and where are its `:name` places."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+# Comments, texts and quoted names are taken whole, so that nothing inside them counts. `::` is a cast.
+# A `:name` right after a word or a bracket is an array slice, not a place.
+_TOKEN = re.compile(
+    r"""--[^\n]*
+    | /\*(?:[^*]|\*(?!/))*\*/
+    | [eE]'(?:\\.|''|[^'\\])*'
+    | '(?:''|[^'])*' | "(?:""|[^"])*" | `[^`]*`
+    | \$(?P<tag>[A-Za-z_]\w*)?\$.*?\$(?P=tag)?\$
+    | ::
+    | (?<![\w\])]):(?P<place>[A-Za-z_]\w*)
+    | (?P<word>[A-Za-z_]\w*)
+    | (?P<end>;)""",
+    re.VERBOSE | re.DOTALL,
+)
+_READING = frozenset({"select", "with", "values"})
+
+
+def refuse_unless_query(sql: str) -> None:
+    """ValueError unless `sql` is one SELECT, WITH or VALUES statement.
+
+    What a WITH could still write is stopped by the read-only transaction; this is the early, clear refusal.
+    """
+    tokens = [token for token in _TOKEN.finditer(sql) if token["word"] or token["end"]]
+    first = tokens[0]["word"] if tokens else None
+    if first is None or first.lower() not in _READING:
+        raise ValueError(f"starts with {first or 'nothing'}; write one SELECT, WITH or VALUES statement")
+    after_end = next((token.end() for token in tokens if token["end"]), len(sql))
+    rest = re.sub(r"--[^\n]*|/\*.*?\*/", "", sql[after_end:], flags=re.DOTALL)
+    if rest.strip().strip(";").strip():
+        raise ValueError("holds more than one statement; write one SELECT, WITH or VALUES statement")
+
+
+def places(sql: str) -> set[str]:
+    """The names of all `:name` places."""
+    return {token["place"] for token in _TOKEN.finditer(sql) if token["place"]}
+
+
+def respell(sql: str, spelling: Callable[[str], str]) -> str:
+    """The same statement with every `:name` written as `spelling(name)`."""
+
+    def pieces() -> Iterator[str]:
+        at = 0
+        for token in _TOKEN.finditer(sql):
+            if token["place"]:
+                yield sql[at : token.start()]
+                yield spelling(token["place"])
+                at = token.end()
+        yield sql[at:]
+
+    return "".join(pieces())

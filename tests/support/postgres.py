@@ -1,0 +1,101 @@
+"""A real PostgreSQL for tests: one cluster, a fresh database for whoever asks, nothing left behind.
+
+with postgres_server(tmp_path_factory.mktemp("pg")) as server:
+    dsn = server.dsn(server.create())
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.servers import binary, free_port, running
+
+PACKAGE = "postgresql-15"
+FOLDERS = [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+INITDB_OPTIONS = ("--no-sync", "--no-locale", "-E", "UTF8")
+NOBODY = 65534  # PostgreSQL refuses to run as root
+
+
+@dataclass(slots=True)
+class PostgresServer:
+    """A running cluster with trust authentication on loopback; superuser `postgres`."""
+
+    port: int
+    folder: Path
+    pid: int
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
+
+    def dsn(self, database: str = "postgres", *, user: str = "postgres", password: str = "") -> str:
+        """URL of a database in it."""
+        return f"postgresql://{user}{':' + password if password else ''}@127.0.0.1:{self.port}/{database}"
+
+    def create(self) -> str:
+        """A new empty database; returns its name."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return name
+
+    def execute(self, sql: str, database: str = "postgres") -> str:
+        """Run statements with psql, each in its own transaction; returns what it prints, unaligned."""
+        psql = binary("psql", PACKAGE, also_in=FOLDERS)
+        done = subprocess.run(
+            [psql, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.dsn(database)],
+            input=sql,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[PostgresServer]:
+    """A cluster in `folder`, as another user when we are root; skips where PostgreSQL is not installed."""
+    initdb = binary("initdb", PACKAGE, also_in=FOLDERS)
+    postgres = binary("postgres", PACKAGE, also_in=FOLDERS)
+    as_other: list[str] = []
+    if os.geteuid() == 0:
+        setpriv = binary("setpriv", "util-linux")
+        as_other = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    home = folder / "pg"
+    home.mkdir()
+    if as_other:
+        shutil.chown(home, NOBODY, NOBODY)
+        _let_through(home)
+    subprocess.run(
+        [*as_other, initdb, "-D", str(home / "data"), "-A", "trust", "-U", "postgres", *INITDB_OPTIONS],
+        check=True,
+        capture_output=True,
+        cwd=home,
+    )
+    port = free_port()
+    command = [*as_other, postgres, "-D", str(home / "data"), "-p", str(port), "-h", "127.0.0.1", "-k", ""]
+    command += ["-F", "-c", "shared_buffers=16MB", "-c", "timezone=UTC"]
+    ready = [binary("pg_isready", PACKAGE, also_in=FOLDERS), "-q", "-h", "127.0.0.1", "-p", str(port)]
+
+    def is_ready() -> bool:
+        return subprocess.run(ready, check=False).returncode == 0
+
+    with running(command, ready=is_ready, log=folder / "postgres.log", cwd=home) as process:
+        try:
+            yield PostgresServer(port=port, folder=home, pid=process.pid)
+        finally:
+            # Fast shutdown: SIGTERM would wait for sessions a failed test left open.
+            process.send_signal(signal.SIGINT)
+
+
+def _let_through(folder: Path) -> None:
+    """Make every parent passable for the other user; pytest's temporary folders are private to root."""
+    for parent in folder.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
