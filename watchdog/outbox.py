@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,11 +24,14 @@ from watchdog.store.protocol import Store
 
 log = logging.getLogger("watchdog.outbox")
 
-# Between two looks at the store when nobody calls `wake`: a retry is late by no more than this.
+# Between two looks at the store when nobody calls `wake` and nothing is known to fall due earlier.
 _LOOK_EVERY_S = 1.0
+_LOOK_AGAIN_S = 0.01
 
 
 class _Sender(Protocol):
+    next_at: float | None
+
     async def recover(self) -> None: ...
 
     async def due(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]: ...
@@ -131,16 +135,17 @@ class Outbox:
                         task.add_done_callback(running.discard)
                         # An end may be a beginning: the next of the same service, the alert of an outcome.
                         task.add_done_callback(lambda _: self.wake())
-                    await self._rest(wanted)
+                    due_in_s = (sender.next_at or math.inf) - self.clock.wall_s()
+                    await self._rest(wanted, min(_LOOK_EVERY_S, max(due_in_s, _LOOK_AGAIN_S)))
             finally:
                 if running:
                     await asyncio.wait(running, timeout=self.end_s)
 
-    async def _rest(self, wanted: asyncio.Event) -> None:
+    async def _rest(self, wanted: asyncio.Event, seconds: float) -> None:
         """Until somebody calls `wake`, or it is time to look by ourselves."""
         sleepers = {
             asyncio.ensure_future(wanted.wait()),
-            asyncio.ensure_future(self.clock.sleep(_LOOK_EVERY_S)),
+            asyncio.ensure_future(self.clock.sleep(seconds)),
         }
         try:
             await asyncio.wait(sleepers, return_when=asyncio.FIRST_COMPLETED)

@@ -46,6 +46,7 @@ class AlertSender:
 
     A page that a channel does not take for 5 minutes, or refuses, is copied to all other channels.
     sent: alerts delivered. dropped: alerts that failed for good. due_now: those due at the last look.
+    next_at: None, since the store tells only what is due already.
     """
 
     store: Store
@@ -56,6 +57,7 @@ class AlertSender:
     sent: int = field(init=False, default=0)
     dropped: int = field(init=False, default=0)
     due_now: int = field(init=False, default=0)
+    next_at: float | None = field(init=False, default=None)
     _lanes: dict[str, _Lane] = field(init=False, default_factory=dict)
 
     def failing_since(self) -> dict[str, float]:

@@ -37,7 +37,7 @@ class RollbackSender:
     running_version: of a service, None when it cannot be told. confirm_within_s: how long an acked rollback
     may take to be confirmed. per_target: sends at one target at a time; a service has at most one.
     sent: attempts that were acknowledged. dropped: actions that ended without. held: actions that the kill
-    switch holds back now.
+    switch holds back now. next_at: when the next of those that wait is due, as of the last look.
     """
 
     store: Store
@@ -55,6 +55,7 @@ class RollbackSender:
     sent: int = field(init=False, default=0)
     dropped: int = field(init=False, default=0)
     oldest_intent_at: float | None = field(init=False, default=None)
+    next_at: float | None = field(init=False, default=None)
     _held: set[str] = field(init=False, default_factory=set)
     _not_before: dict[str, float] = field(init=False, default_factory=dict)
     _busy: dict[str, Action] = field(init=False, default_factory=dict)
@@ -91,6 +92,7 @@ class RollbackSender:
         self._forget({a.key for a in (*waiting, *acked)})
         self.oldest_intent_at = min((a.created_at for a in waiting), default=None)
         started: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self.next_at = None
         at_target = Counter(a.target for a in self._busy.values())
         for action in sorted((*waiting, *acked), key=lambda a: (a.created_at, a.key)):
             is_poll = action.state == "acked"
