@@ -1,0 +1,126 @@
+"""How large the change is, in the unit of the series: what people read and what is worth a rollback."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.baseline import Baseline, winsorised_mean
+from detectors.bernoulli import wilson
+from detectors.model import FloatArray
+from detectors.scores import clean_pairs
+
+_Z = 1.959964  # 95 %, two-sided
+_Z_POWER = 0.841621  # 80 %
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """before, now in the unit of the series; size > 0 is worse, with its 95 % interval [low, high]."""
+
+    before: float
+    now: float
+    size: float
+    low: float
+    high: float
+
+
+def measure(
+    base: Baseline, level: float, behind: float, raw: FloatArray, season: FloatArray
+) -> Effect | None:
+    """Effect of the samples `raw`, shape (t, width), against the frozen level; None when none holds data.
+
+    level: on the scale of `Baseline.levels`. behind: samples behind it. season: shape (t,).
+    """
+    if base.is_paired:
+        k, n = clean_pairs(raw)
+        if n.sum() <= 0.0:
+            return None
+        return _of_shares(base, behind, float(k.sum()), float(n.sum()))
+    y = base.score.of(raw[:, 0])
+    seen = np.isfinite(y)
+    if not seen.any():
+        return None
+    y, season = y[seen], season[seen]
+    # Cut at 3 robust s.d. of the samples themselves: a spike must not pass for a level.
+    own = 1.4826 * float(np.median(np.abs(y - season - np.median(y - season))))
+    rise = float(winsorised_mean((y - season - level)[None, :], 3.0 * max(own, base.spread))[0][0])
+    usual = level + float(season.mean())
+    long_run = base.noise.long_run_sd**2
+    se = base.spread * math.sqrt(min(1.0, long_run / len(y)) + min(1.0, long_run / max(behind, 1.0)))
+    before, now = base.score.unit(usual), base.score.unit(usual + rise)
+    sign = base.score.sign
+    return Effect(
+        before=before,
+        now=now,
+        size=sign * (now - before),
+        low=sign * (base.score.unit(usual + rise - _Z * se) - before),
+        high=sign * (base.score.unit(usual + rise + _Z * se) - before),
+    )
+
+
+def _of_shares(base: Baseline, behind: float, k: float, n: float) -> Effect:
+    """Difference of two shares by R. G. Newcombe, Statistics in Medicine 17 (1998), 873-890, method 10.
+
+    Trials are divided by the overdispersion of the series, so that the interval is not too narrow.
+    """
+    spread = max(base.spread * base.noise.long_run_sd, 1.0) ** 2 if base.spec.kind == "ratio" else 1.0
+    k0, n0 = (float(c[max(len(base.raw) - base.reach, 0) :].sum()) for c in clean_pairs(base.raw))
+    n0 = max(n0, 1e-9)
+    before, now = k0 / n0, k / n
+    low0, high0 = (float(b) for b in wilson(np.array(k0 / spread), np.array(n0 / spread), _Z))
+    low1, high1 = (float(b) for b in wilson(np.array(k / spread), np.array(n / spread), _Z))
+    if n0 < 1.0:  # a probe without history is measured against no failures at all
+        low0 = high0 = 0.0
+    rise = now - before
+    low = rise - math.hypot(now - low1, high0 - before)
+    high = rise + math.hypot(high1 - now, before - low0)
+    if base.score.sign > 0.0:
+        return Effect(before=before, now=now, size=rise, low=low, high=high)
+    return Effect(before=before, now=now, size=-rise, low=-high, high=-low)
+
+
+def smallest_visible(
+    base: Baseline, level: float, behind: float, information: float, ticks: int, needed: float, least: float
+) -> float:
+    """The effect, in the unit of the series, that a watch of `ticks` ticks would find in 80 % of cases.
+
+    information: squared response of one tick. needed: the threshold. least: what is ignored as too small.
+    Solves log E = needed for the score sum and adds 0.84 s.d.; the interval must also clear `least`.
+    """
+    if base.spec.kind == "probe":
+        n = max(ticks * max(base.traffic, 1.0), 1.0)
+        return float(
+            min(1.0, _share(level, (math.sqrt(2.0 * max(needed, 0.5)) + _Z_POWER) / math.sqrt(n)) - level)
+        )
+    v = ticks * information
+    v = v / (1.0 + ticks / max(behind, 1.0))
+    score = math.sqrt(max(2.0 * (1.0 + v) * (needed + 0.5 * math.log1p(v) - math.log(2.0)), 0.0))
+    rise = (score + _Z_POWER * math.sqrt(v)) / max(v, 1e-12)
+    long_run = base.noise.long_run_sd**2
+    se = math.sqrt(min(1.0, long_run / max(ticks, 1)) + min(1.0, long_run / max(behind, 1.0)))
+    if base.is_paired:
+        sharp = base.spread / math.sqrt(max(base.traffic, 1.0))
+        seen = abs(_share(level, base.score.sign * rise * sharp) - level)
+        clear = abs(_share(level, base.score.sign * (_Z + _Z_POWER) * se * sharp) - level)
+    else:
+        seen = abs(base.score.unit(level + rise * base.spread) - base.score.unit(level))
+        clear = abs(base.score.unit(level + (_Z + _Z_POWER) * se * base.spread) - base.score.unit(level))
+    return float(max(seen, clear + least))
+
+
+def _share(p: float, shift: float) -> float:
+    """The share that lies `shift` root-deviance units (per trial) from p, by the arcsine approximation."""
+    angle = math.asin(math.sqrt(min(max(p, 0.0), 1.0))) + shift / 2.0
+    return math.sin(min(max(angle, 0.0), math.pi / 2.0)) ** 2
+
+
+def expected_band(base: Baseline, level: float, season: float, trials: float) -> tuple[float, float]:
+    """Where a single sample lies in 95 % of the cases, in the unit of the series. trials: of that sample."""
+    if base.is_paired:
+        shift = _Z * max(base.spread, 1.0) / math.sqrt(max(trials, 1.0))
+        return _share(level, -shift), _share(level, shift)
+    ends = [base.score.unit(level + season + z * base.spread) for z in (-_Z, _Z)]
+    return min(ends), max(ends)

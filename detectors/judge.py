@@ -1,0 +1,270 @@
+"""The judge of one deploy: takes what the series did, tick by tick, and says what it makes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from detectors.calibrate import calibrate
+from detectors.door import checked
+from detectors.model import DeployInterval, FloatArray, History, JudgeSettings, SeriesSpec, Verdict
+from detectors.packet import SCHEMA, encode_array, encode_deploys, encode_spec
+from detectors.plan import plan_watch
+from detectors.subject import Subject
+from detectors.verdict import conclude
+from detectors.witness import testify
+
+VERSION = "1"
+
+_SLACK = 1e-3  # of a step: how far a tick may lie off the grid
+_PAD_MAX = 20_000  # steps by which a history may end before the deploy
+
+
+class DeployJudge:
+    """Judges one deploy of one service. Pure: the same calls give the same answers.
+
+    deploy: the one judged; finished_at may be moved later by `finish`. others: deploys that may be to blame
+    instead. histories: one per series, all with one step. controls: series name to histories of services not
+    deployed, `spec.name` being "service/series". past_deploys: not used as placebos.
+
+    Raises ValueError for unequal steps, repeated names, infinite values, shapes that do not fit a kind, a
+    history that runs beyond the start of the deploy, and when there is no series at all.
+    """
+
+    def __init__(
+        self,
+        deploy: DeployInterval,
+        others: Sequence[DeployInterval],
+        histories: Sequence[History],
+        settings: JudgeSettings,
+        controls: Mapping[str, Sequence[History]] | None = None,
+        past_deploys: Sequence[DeployInterval] = (),
+    ) -> None:
+        self._deploy, self._settings = deploy, settings
+        self._others = [o for o in others if o.id != deploy.id]
+        self._past = list(past_deploys)
+        self._changes: list[dict[str, Any]] = [
+            {"tick": 0, "finished_at": deploy.finished_at, "others": encode_deploys(self._others)}
+        ]
+        # By name, so that the order in which series are listed changes nothing, not even a last digit.
+        ordered = sorted(histories, key=lambda h: h.spec.name)
+        controls = controls or {}
+        self._specs = [h.spec for h in ordered]
+        self._control_specs = [
+            [c.spec for c in sorted(controls.get(s.name, ()), key=lambda c: c.spec.name)] for s in self._specs
+        ]
+        flat = [c for s in self._specs for c in sorted(controls.get(s.name, ()), key=lambda c: c.spec.name)]
+        self._check(ordered, flat, controls)
+        self._step_s = ordered[0].spec.step_s
+        self._end_at, arrays = _align([*ordered, *flat], deploy.started_at, self._step_s)
+        self._histories = arrays[: len(ordered)]
+        rest = iter(arrays[len(ordered) :])
+        self._control_histories = [[next(rest) for _ in specs] for specs in self._control_specs]
+        self._ticks: list[tuple[list[FloatArray], list[list[FloatArray]]]] = []
+        self._confirmed: Verdict | None = None
+        self._is_closed = False
+        self._build()
+        self._verdict = self._conclude()
+
+    def _check(
+        self,
+        histories: Sequence[History],
+        controls: Sequence[History],
+        wanted: Mapping[str, Sequence[History]],
+    ) -> None:
+        names = [h.spec.name for h in histories]
+        if not names:
+            raise ValueError("histories: no series to judge; pass at least one")
+        if len(set(names)) != len(names):
+            raise ValueError(
+                f"histories: two series are named {next(n for n in names if names.count(n) > 1)}"
+            )
+        strange = sorted(set(wanted) - set(names))
+        if strange:
+            raise ValueError(f"controls: {strange[0]} is not a series of this judge")
+        steps = {h.spec.step_s for h in (*histories, *controls)}
+        if len(steps) != 1 or not min(steps) > 0.0:
+            raise ValueError(
+                f"step_s: one judge has one positive step, got {sorted(steps)}; use one judge per step"
+            )
+        if self._deploy.finished_at < self._deploy.started_at:
+            raise ValueError(f"deploy {self._deploy.id}: finished_at lies before started_at")
+
+    def _build(self) -> None:
+        settings, n = self._settings, len(self._histories[0])
+        self._plan = plan_watch(self._deploy, settings, self._step_s, self._end_at, n)
+        self._subjects = [
+            Subject(spec, history, self._plan, list(zip(specs, parts, strict=True)))
+            for spec, history, specs, parts in zip(
+                self._specs, self._histories, self._control_specs, self._control_histories, strict=True
+            )
+        ]
+        calibrate(
+            self._subjects,
+            self._plan,
+            [*self._past, *self._others],
+            settings.false_rollbacks,
+            settings.watch_s,
+        )
+
+    @property
+    def verdict(self) -> Verdict:
+        """The newest verdict."""
+        return self._verdict
+
+    def tick(
+        self, at: float, values: Mapping[str, FloatArray], controls: Mapping[str, FloatArray] | None = None
+    ) -> Verdict:
+        """Judge the step that ends at `at` (epoch seconds): the next one on the grid.
+
+        values: series name to shape (width,), NaN = missing; a name left out is missing. controls: the same
+        for the control series. Once `regressed`, the state and its reason stay. Raises ValueError for a step
+        out of order, an unknown name or an infinite value; the judge is then unchanged.
+        """
+        if self._is_closed:
+            raise ValueError("tick: this watch is closed")
+        if abs(at - self._plan.tick_end(len(self._ticks))) > _SLACK * self._step_s:
+            due = self._plan.tick_end(len(self._ticks))
+            raise ValueError(f"at: {at} is not the next step of this watch, which ends at {due}")
+        rows = [self._row(spec, values) for spec in self._specs]
+        parts = [[self._row(spec, controls or {}) for spec in specs] for specs in self._control_specs]
+        known = {s.name for s in self._specs}, {s.name for specs in self._control_specs for s in specs}
+        for given, names in ((values, known[0]), (controls or {}, known[1])):
+            strange = sorted(set(given) - names)
+            if strange:
+                raise ValueError(f"values: {strange[0]} is not a series of this judge")
+        self._ticks.append((rows, parts))
+        self._feed(rows, parts)
+        self._verdict = self._conclude()
+        return self._verdict
+
+    def _row(self, spec: SeriesSpec, values: Mapping[str, FloatArray]) -> FloatArray:
+        given = values.get(spec.name)
+        if given is None:
+            return np.full(spec.width, np.nan)
+        one = np.asarray(given, dtype=np.float64).reshape(1, -1)
+        row: FloatArray = checked(spec, one, "a tick")[0]
+        return row
+
+    def _feed(self, rows: Sequence[FloatArray], parts: Sequence[Sequence[FloatArray]]) -> None:
+        for subject, row, part in zip(self._subjects, rows, parts, strict=True):
+            subject.advance(row, part)
+
+    def _conclude(self) -> Verdict:
+        said = [testify(s, self._deploy, self._others, self._settings) for s in self._subjects]
+        verdict = conclude(
+            self._subjects, said, self._plan, self._deploy, self._settings, len(self._ticks), self._is_closed
+        )
+        if self._confirmed is not None:
+            first = self._confirmed
+            return replace(first, at=verdict.at, evidence=verdict.evidence, coverage=verdict.coverage)
+        if verdict.state == "regressed":
+            self._confirmed = verdict
+        return verdict
+
+    def add_deploy(self, other: DeployInterval) -> None:
+        """Another deploy may be to blame from now on; one with a known id replaces what was known of it."""
+        if other.id == self._deploy.id:
+            raise ValueError(f"add_deploy: {other.id} is the deploy judged; use finish")
+        self._others = [o for o in self._others if o.id != other.id] + [other]
+        self._changes.append({"tick": len(self._ticks), "other": asdict(other)})
+
+    def finish(self, finished_at: float) -> None:
+        """The deploy finished at `finished_at`: warm-up and watch are counted from there, from now on.
+
+        The ticks so far are judged again under the new plan; a regression already confirmed stays. Raises
+        ValueError when finished_at lies before the start.
+        """
+        if not math.isfinite(finished_at) or finished_at < self._deploy.started_at:
+            raise ValueError(f"finish: {finished_at} lies before the start of deploy {self._deploy.id}")
+        if finished_at == self._deploy.finished_at:
+            return
+        self._deploy = replace(self._deploy, finished_at=finished_at)
+        self._changes.append({"tick": len(self._ticks), "finished_at": finished_at})
+        self._build()
+        for rows, parts in self._ticks:
+            self._feed(rows, parts)
+        self._verdict = self._conclude()
+
+    def close(self) -> Verdict:
+        """The final verdict: regressed, healthy, inconclusive or blind. May be called again."""
+        self._is_closed = True
+        self._verdict = self._conclude()
+        return self._verdict
+
+    def packet(self) -> dict[str, Any]:
+        """Everything needed to judge again, as JSON (schema 1); `replay` turns it into the same verdict."""
+        verdict = asdict(self._verdict)
+        evidence = verdict.pop("evidence")
+        return {
+            "schema": SCHEMA,
+            "judge": VERSION,
+            "settings": asdict(self._settings),
+            "deploy": asdict(self._deploy),
+            "others": encode_deploys(self._others),
+            "past_deploys": encode_deploys(self._past),
+            "changes": [*self._changes],
+            "is_closed": self._is_closed,
+            "series": [self._series_packet(i) for i in range(len(self._specs))],
+            "evidence": evidence,
+            "verdict": verdict,
+        }
+
+    def _series_packet(self, i: int) -> dict[str, Any]:
+        subject, step = self._subjects[i], self._step_s
+        first = self._plan.tick_end(0)
+
+        def since(rows: list[FloatArray], spec: SeriesSpec) -> dict[str, Any]:
+            return encode_array(np.array(rows).reshape(len(rows), spec.width), step, first_at=first)
+
+        return {
+            "spec": encode_spec(self._specs[i]),
+            "history": encode_array(self._histories[i], step, end_at=self._end_at),
+            "ticks": since([rows[i] for rows, _ in self._ticks], self._specs[i]),
+            "controls": [
+                {
+                    "name": spec.name,
+                    "spec": encode_spec(spec),
+                    "history": encode_array(self._control_histories[i][j], step, end_at=self._end_at),
+                    "ticks": since([parts[i][j] for _, parts in self._ticks], spec),
+                }
+                for j, spec in enumerate(self._control_specs[i])
+            ],
+            "trace": {
+                "at": [self._plan.tick_end(t) for t in range(len(self._ticks))],
+                "statistic": list(subject.statistics),
+                "threshold": subject.threshold,
+                "expected_low": [None if subject.error else low for low, _ in subject.band],
+                "expected_high": [None if subject.error else high for _, high in subject.band],
+            },
+        }
+
+
+def _align(histories: Sequence[History], started_at: float, step_s: float) -> tuple[float, list[FloatArray]]:
+    """All histories on one grid that ends with the last whole step before the deploy; missing is NaN."""
+    arrays = [checked(h.spec, h.values, "history") for h in histories]
+    newest = max(h.end_at for h in histories)
+    late = (started_at - newest) / step_s
+    if late < -_SLACK:
+        raise ValueError(f"history: ends {-late * step_s:.0f} s after the start of the deploy; cut it there")
+    if late > _PAD_MAX:
+        raise ValueError(f"history: ends {late:.0f} steps before the deploy; fetch it up to the deploy")
+    end_at = newest + math.floor(late + _SLACK) * step_s
+    length, aligned = 0, []
+    for h, values in zip(histories, arrays, strict=True):
+        behind = (end_at - h.end_at) / step_s
+        if abs(behind - round(behind)) > _SLACK:
+            raise ValueError(
+                f"{h.spec.name}: history lies {behind % 1 * step_s:.3f} s off the grid of the others"
+            )
+        if round(behind) > _PAD_MAX:
+            raise ValueError(
+                f"{h.spec.name}: history ends {behind:.0f} steps early; fetch it up to the deploy"
+            )
+        aligned.append(np.concatenate([values, np.full((round(behind), h.spec.width), np.nan)]))
+        length = max(length, len(aligned[-1]))
+    return end_at, [np.concatenate([np.full((length - len(a), a.shape[1]), np.nan), a]) for a in aligned]

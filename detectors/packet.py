@@ -1,0 +1,72 @@
+"""The evidence packet: everything needed to judge again, as plain JSON."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from detectors.model import DeployInterval, FloatArray, History, JudgeSettings, SeriesSpec
+
+SCHEMA = "deploy-watchdog/evidence/v1"
+
+
+def encode_array(
+    values: FloatArray, step_s: float, *, end_at: float | None = None, first_at: float | None = None
+) -> dict[str, Any]:
+    """{"end_at" or "first_at", "step_s", "shape", "f8"}: samples of shape (n, w), bit for bit.
+
+    end_at: end of the last step; first_at: end of the first. f8: base64 of little-endian float64; NaN is
+    missing.
+    """
+    anchor = {"end_at": end_at} if end_at is not None else {"first_at": first_at}
+    body = np.ascontiguousarray(values, dtype="<f8").tobytes()
+    return {
+        **anchor,
+        "step_s": step_s,
+        "shape": list(values.shape),
+        "f8": base64.b64encode(body).decode("ascii"),
+    }
+
+
+def decode_array(array: Mapping[str, Any]) -> FloatArray:
+    """The samples of an ARRAY of a packet: shape (n, w), float64. Raises ValueError when it is damaged."""
+    shape = [int(n) for n in array["shape"]]
+    body = base64.b64decode(array["f8"], validate=True)
+    if len(shape) != 2 or min(shape) < 0 or len(body) != 8 * shape[0] * shape[1]:
+        raise ValueError(f"f8: {len(body)} bytes do not fill shape {shape}; the packet is damaged")
+    values = np.frombuffer(body, dtype="<f8").reshape(shape)
+    return values.astype(np.float64, copy=sys.byteorder == "little")
+
+
+def encode_spec(spec: SeriesSpec) -> dict[str, Any]:
+    """The fields of a series."""
+    return asdict(spec)
+
+
+def decode_spec(fields: Mapping[str, Any]) -> SeriesSpec:
+    """A series from its fields; raises TypeError for unknown ones."""
+    return SeriesSpec(**fields)
+
+
+def encode_deploys(deploys: Sequence[DeployInterval]) -> list[dict[str, Any]]:
+    """The fields of each deploy."""
+    return [asdict(d) for d in deploys]
+
+
+def decode_settings(fields: Mapping[str, Any]) -> JudgeSettings:
+    """Settings from their fields."""
+    return JudgeSettings(**fields)
+
+
+def decode_history(series: Mapping[str, Any]) -> History:
+    """The history in one entry of `series` or `controls`."""
+    return History(
+        spec=decode_spec(series["spec"]),
+        values=decode_array(series["history"]),
+        end_at=series["history"]["end_at"],
+    )

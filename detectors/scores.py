@@ -1,0 +1,111 @@
+"""How raw samples become one number per step of which more is worse, with noise of about equal size.
+
+Counts keep how much was seen: 3 errors in 40 requests and 300 in 4,000 are not the same evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from detectors.model import FloatArray, SeriesSpec
+
+Form = Literal["deviance", "root_count", "root", "log", "identity"]
+
+# Below this many finite samples a shape of the distribution cannot be told.
+_SHAPE_MIN = 30
+
+
+def root_deviance(k: FloatArray, n: FloatArray, p: FloatArray) -> FloatArray:
+    """Signed root of the binomial deviance of k events in n trials against probability p in (0, 1).
+
+    About standard normal when p is right, also for few events where (k - np)/sd is badly skewed; its sign is
+    that of k - np. Arrays broadcast; n = 0 gives NaN. Source: P. McCullagh, J. A. Nelder, Generalized Linear
+    Models (1989), section 12.4.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        hit = np.where(k > 0.0, k * np.log(k / (n * p)), 0.0)
+        miss = np.where(k < n, (n - k) * np.log((n - k) / (n * (1.0 - p))), 0.0)
+        root = np.sign(k - n * p) * np.sqrt(np.maximum(2.0 * (hit + miss), 0.0))
+    result: FloatArray = np.where(n > 0.0, root, np.nan)
+    return result
+
+
+def clean_pairs(raw: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(k, n) of ratio or probe samples of shape (..., 2): NaN, negative or n = 0 becomes n = 0, k = 0.
+
+    k is cut at n: a numerator scraped a moment later than its denominator may run ahead of it.
+    """
+    with np.errstate(invalid="ignore"):
+        seen = (raw[..., 0] >= 0.0) & (raw[..., 1] > 0.0)
+    n = np.where(seen, raw[..., 1], 0.0)
+    return np.where(seen, np.minimum(raw[..., 0], n), 0.0), n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The transform of one series. sign: +1 when up is worse. tiny: what a logarithm is cut at."""
+
+    form: Form
+    sign: float
+    tiny: float = 1e-300
+
+    def of(self, value: FloatArray) -> FloatArray:
+        """Value in the unit of the series to the worse-is-up scale; NaN stays NaN."""
+        result: FloatArray
+        match self.form:
+            case "root_count":  # Anscombe: variance 1 for a Poisson count
+                result = 2.0 * np.sqrt(np.maximum(value, 0.0) + 0.375)
+            case "root":
+                result = np.sqrt(np.maximum(value, 0.0))
+            case "log":
+                result = np.log(np.maximum(value, self.tiny))
+            case _:
+                result = np.asarray(value, dtype=np.float64)
+        return self.sign * result
+
+    def unit(self, y: float) -> float:
+        """Back from the worse-is-up scale to the unit of the series."""
+        y = self.sign * y
+        match self.form:
+            case "root_count":
+                return max(max(y, 0.0) ** 2 / 4.0 - 0.375, 0.0)
+            case "root":
+                return float(max(y, 0.0) ** 2)
+            case "log":
+                return float(np.exp(min(y, 700.0)))
+            case _:
+                return y
+
+
+def choose_score(spec: SeriesSpec, value: FloatArray) -> Score:
+    """The transform for a series, from its kind and its history `value` (shape (n,), NaN = missing).
+
+    A latency is logged when it is positive throughout; a gauge when it is positive and logging at least
+    halves a clear skew; a rate loses its square root when it was ever negative.
+    """
+    sign = 1.0 if spec.bad == "up" else -1.0
+    seen = value[np.isfinite(value)]
+    positive = bool(seen.size and seen.min() > 0.0)
+    tiny = float(seen.min()) * 1e-3 if positive else 1e-300
+    match spec.kind:
+        case "ratio" | "probe":
+            return Score(form="deviance", sign=sign)
+        case "count":
+            return Score(form="root_count", sign=sign)
+        case "rate":
+            return Score(form="root" if not seen.size or seen.min() >= 0.0 else "identity", sign=sign)
+        case "latency":
+            return Score(form="log" if positive else "identity", sign=sign, tiny=tiny)
+        case "gauge":
+            skewed = positive and seen.size >= _SHAPE_MIN and _skew(seen) > 1.0
+            logs = skewed and abs(_skew(np.log(seen))) < 0.5 * _skew(seen)
+            return Score(form="log" if logs else "identity", sign=sign, tiny=tiny)
+
+
+def _skew(x: FloatArray) -> float:
+    d = x - x.mean()
+    spread = float(np.sqrt(np.mean(d * d)))
+    return float(np.mean(d**3)) / spread**3 if spread > 0.0 else 0.0

@@ -1,0 +1,249 @@
+"""What the judge must say of deploys whose truth is known. Seeds are fixed; one seed may be unlucky, so each
+scenario runs over several and states how many must come out right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detectors.model import DeployInterval, FloatArray, JudgeSettings
+from tests.detectors.simulated import T0, Watched, errors, quiet, spec, watch
+
+N = 1440
+SETTINGS = JudgeSettings(watch_s=1800.0)
+
+
+def _broken(rng: np.random.Generator, before: float, after: float, at: int = 0, n: int = N) -> FloatArray:
+    """Errors that change share at tick `at` after the deploy."""
+    return np.concatenate([errors(rng, n + at, before), errors(rng, 40 - at, after)])
+
+
+def _onset_error(came: Watched, truth: float) -> float:
+    worst = came.verdict.evidence[0]
+    assert worst.onset_at is not None
+    return abs(worst.onset_at - truth) / 60.0
+
+
+@pytest.mark.parametrize(("delay", "latest"), [(0, 10), (10, 18)])
+def test_errors_from_0_4_to_3_1_percent_are_found_in_a_few_ticks_and_dated(delay: int, latest: int) -> None:
+    for seed in range(8):
+        data = _broken(np.random.default_rng(seed), 0.004, 0.031, delay)
+        came = watch([(spec("ratio", "failed_payments"), data)], N, SETTINGS)
+        assert (came.verdict.state, came.verdict.reason) == ("regressed", "evidence"), came.verdict.because
+        assert came.tick is not None
+        assert came.tick <= latest
+        assert _onset_error(came, T0 + delay * 60.0) <= 2.0
+        assert came.verdict.blamed_deploy == "d"
+        evidence = came.verdict.evidence[0]
+        assert evidence.effect_low is not None
+        assert evidence.effect_high is not None
+        assert evidence.effect_low <= 0.027 <= evidence.effect_high
+        assert sum(evidence.shares.values()) == pytest.approx(1.0)
+
+
+def test_the_sentence_of_a_regression_has_effect_onset_blame_and_evidence() -> None:
+    data = _broken(np.random.default_rng(0), 0.004, 0.031)
+    came = watch([(spec("ratio", "failed_payments"), data)], N, SETTINGS)
+    said = came.verdict.because
+    for part in (
+        "Failed payments rose from 0.4",
+        " % to ",
+        " pt, ",
+        "UTC",
+        "this deploy",
+        "Evidence ",
+        " needed",
+    ):
+        assert part in said, said
+
+
+def test_half_of_all_requests_failing_is_found_inside_the_warm_up() -> None:
+    for seed in range(5):
+        came = watch([(spec("ratio"), _broken(np.random.default_rng(seed), 0.03, 0.5))], N, SETTINGS)
+        assert came.verdict.state == "regressed"
+        assert came.tick is not None
+        assert came.tick <= 2
+
+
+@pytest.mark.parametrize("history", [120, N])
+def test_errors_where_there_never_were_any_are_found(history: int) -> None:
+    for seed in range(5):
+        data = _broken(np.random.default_rng(seed), 0.0, 0.05, n=history)
+        assert watch([(spec("ratio"), data)], history, SETTINGS).verdict.state == "regressed"
+
+
+@pytest.mark.parametrize("early", [-20, -10, -5])
+def test_what_began_before_the_deploy_is_pre_existing(early: int) -> None:
+    for seed in range(6):
+        came = watch(
+            [(spec("ratio"), _broken(np.random.default_rng(seed), 0.004, 0.031, early))], N, SETTINGS
+        )
+        assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "pre_existing"), (
+            came.verdict.because
+        )
+        assert "regressed" not in came.states
+
+
+def test_a_surge_that_also_hits_the_controls_is_shared_and_never_regressed() -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        target = _broken(rng, 0.004, 0.06)
+        parts = [(spec("ratio", f"{s}/errors"), _broken(rng, 0.006, 0.05)) for s in ("mail", "stock")]
+        came = watch([(spec("ratio", "errors"), target)], N, SETTINGS, controls={"errors": parts}, stop=False)
+        assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "shared"), came.verdict.because
+        assert "regressed" not in came.states
+
+
+def test_a_shared_factor_that_the_control_always_followed_is_shared_too() -> None:
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        common = quiet("latency", rng, N + 40, 0.7)
+        common[N:] *= 1.6
+        target = common * np.exp(0.03 * rng.standard_normal(common.shape))
+        control = common * np.exp(0.03 * rng.standard_normal(common.shape))
+        controls = {"latency": [(spec("latency", "b/latency"), control)]}
+        came = watch([(spec("latency"), target)], N, SETTINGS, controls=controls, stop=False)
+        assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "shared"), came.verdict.because
+
+
+def test_steady_controls_do_not_excuse_a_regression() -> None:
+    rng = np.random.default_rng(1)
+    controls = {"ratio": [(spec("ratio", "mail/errors"), errors(rng, N + 40, 0.006))]}
+    came = watch([(spec("ratio"), _broken(rng, 0.004, 0.031))], N, SETTINGS, controls=controls)
+    assert came.verdict.state == "regressed"
+
+
+def test_a_service_that_goes_dark_is_blind_at_once_and_at_the_end() -> None:
+    data = quiet("ratio", np.random.default_rng(0), N + 40)
+    data[N:] = np.nan
+    came = watch([(spec("ratio"), data)], N, SETTINGS)
+    assert (came.verdict.state, came.verdict.reason) == ("blind", "no_data")
+    assert came.states[3] == "blind"
+    assert "regressed" not in came.states
+
+
+def test_zero_requests_are_no_data_either() -> None:
+    data = quiet("ratio", np.random.default_rng(0), N + 40)
+    data[N:] = 0.0
+    assert watch([(spec("ratio"), data)], N, SETTINGS).verdict.state == "blind"
+
+
+def test_series_that_went_missing_never_regress_and_leave_the_others_judged() -> None:
+    rng = np.random.default_rng(2)
+    gone, bad = _broken(rng, 0.004, 0.5), _broken(rng, 0.004, 0.05)
+    gone[N + 1 :] = np.nan
+    series = [(spec("ratio", "gone"), gone), (spec("ratio", "there"), errors(rng, N + 40, 0.004))]
+    came = watch(series, N, SETTINGS, stop=False)
+    assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "coverage")
+    assert "regressed" not in came.states
+    assert {e.series: e.state for e in came.verdict.evidence}["gone"] == "blind"
+    came = watch([series[0], (spec("ratio", "bad"), bad)], N, SETTINGS)
+    assert came.verdict.state == "regressed"
+    assert came.verdict.evidence[0].series == "bad"
+
+
+@pytest.mark.parametrize("blip", ["ratio", "latency"])
+def test_a_restart_blip_inside_the_warm_up_is_healthy(blip: str) -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        if blip == "ratio":
+            data = errors(rng, N + 40, 0.004)
+            data[N : N + 3] = errors(rng, 3, 0.2)
+            came = watch([(spec("ratio"), data)], N, SETTINGS, stop=False)
+        else:
+            data = quiet("latency", rng, N + 40)
+            data[N : N + 3] *= 6.0
+            came = watch([(spec("latency"), data)], N, SETTINGS, stop=False)
+        assert came.verdict.state == "healthy", came.verdict.because
+        assert "regressed" not in came.states
+
+
+def test_an_improvement_is_healthy() -> None:
+    rng = np.random.default_rng(3)
+    faster, busier = quiet("latency", rng, N + 40), quiet("count", rng, N + 40)
+    faster[N:] *= 0.6
+    busier[N:] *= 1.5
+    came = watch([(spec("latency"), faster), (spec("count"), busier)], N, SETTINGS, stop=False)
+    assert (came.verdict.state, came.verdict.reason) == ("healthy", "steady")
+
+
+def test_a_drop_of_orders_is_found() -> None:
+    for seed in range(5):
+        data = quiet("count", np.random.default_rng(seed), N + 40)
+        data[N:] = np.round(data[N:] * 0.6)
+        came = watch([(spec("count", "orders"), data)], N, SETTINGS)
+        assert came.verdict.state == "regressed"
+        assert "Orders fell from" in came.verdict.because
+        effect = came.verdict.evidence[0].effect
+        assert effect is not None
+        assert effect > 0.0
+
+
+@pytest.mark.parametrize("history", [0, N])
+def test_a_probe_that_fails_is_found_with_and_without_history(history: int) -> None:
+    data = quiet("probe", np.random.default_rng(4), history + 40)
+    data[history:, 0] = 1.0
+    came = watch([(spec("probe", "home"), data)], history, SETTINGS)
+    assert came.verdict.state == "regressed"
+    assert came.tick is not None
+    assert came.tick <= 4
+
+
+def test_a_change_too_small_to_matter_is_not_a_regression() -> None:
+    rng = np.random.default_rng(5)
+    data = 0.2 * np.exp(0.002 * rng.standard_normal((N + 40, 1)))
+    data[N:] *= 1.02
+    came = watch([(spec("latency"), data)], N, SETTINGS, stop=False)
+    assert "regressed" not in came.states
+    data[N:] *= 1.3
+    assert watch([(spec("latency"), data)], N, SETTINGS).verdict.state == "regressed"
+
+
+def test_without_history_nothing_is_judged() -> None:
+    data = quiet("latency", np.random.default_rng(6), 40)
+    came = watch([(spec("latency"), data)], 0, SETTINGS)
+    assert (came.verdict.state, came.verdict.reason) == ("blind", "no_history")
+
+
+def test_a_series_that_may_not_act_informs_only() -> None:
+    rng = np.random.default_rng(7)
+    series = [
+        (spec("ratio", "info", acts=False), _broken(rng, 0.004, 0.2)),
+        (spec("ratio", "acting"), errors(rng, N + 40, 0.004)),
+    ]
+    came = watch(series, N, SETTINGS, stop=False)
+    assert came.verdict.state == "healthy"
+    assert {e.series: e.state for e in came.verdict.evidence}["info"] == "suspect"
+
+
+@pytest.mark.parametrize(("guilty", "blamed"), [(0, "d"), (10, "e")])
+def test_of_two_deploys_ten_minutes_apart_the_guilty_one_is_blamed(guilty: int, blamed: str) -> None:
+    other = DeployInterval(id="e", started_at=T0 + 600.0, finished_at=T0 + 660.0)
+    for seed in range(5):
+        data = _broken(np.random.default_rng(seed), 0.004, 0.04, guilty)
+        came = watch([(spec("ratio"), data)], N, SETTINGS, others=[other], stop=False)
+        assert came.verdict.blamed_deploy == blamed
+        assert came.verdict.evidence[0].shares[blamed] >= 0.8
+        if blamed == "d":
+            assert came.verdict.state == "regressed"
+        else:
+            assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "overlap")
+            assert "regressed" not in came.states
+
+
+def test_the_later_of_two_deploys_is_judged_against_the_earlier_too() -> None:
+    earlier = DeployInterval(id="c", started_at=T0 - 600.0, finished_at=T0 - 540.0)
+    for seed in range(5):
+        data = _broken(np.random.default_rng(seed), 0.004, 0.04)
+        assert watch([(spec("ratio"), data)], N, SETTINGS, others=[earlier]).verdict.state == "regressed"
+        data = _broken(np.random.default_rng(seed), 0.004, 0.04, -10)
+        came = watch([(spec("ratio"), data)], N, SETTINGS, others=[earlier], stop=False)
+        assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "overlap")
+        assert came.verdict.blamed_deploy == "c"
+
+
+def test_two_deploys_at_once_are_ambiguous() -> None:
+    twin = DeployInterval(id="twin", started_at=T0 + 60.0, finished_at=T0 + 120.0)
+    data = _broken(np.random.default_rng(8), 0.004, 0.04, 1)
+    came = watch([(spec("ratio"), data)], N, SETTINGS, others=[twin], stop=False)
+    assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "overlap")
