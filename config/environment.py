@@ -70,14 +70,14 @@ def _merge(tree: Tree, into: dict[str, Any], change: Mapping[str, Any], path: Ke
         here = (*path, name)
         # Which types plug-ins expect is known later; JSON stands for the lists and mappings among them.
         value = _decoded(value)
-        if isinstance(value, dict) and isinstance(into.get(name), dict):
-            _merge(tree, into[name], value, here, variable)
-        else:
-            into[name] = value
+        if not (isinstance(value, dict) and isinstance(into.get(name), dict)):
+            into[name] = {} if isinstance(value, dict) else value
             for marks in (tree.keys, tree.values):
                 for old in [known for known in marks if known[: len(here)] == here]:
                     del marks[old]
             tree.keys[here] = tree.values[here] = Mark(f"{FILE} {variable}", 0, 0)
+        if isinstance(value, dict):
+            _merge(tree, into[name], value, here, variable)
 
 
 def _decoded(value: Any) -> Any:

@@ -8,7 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from config import plugins
 from config.schema import Kinds, Settings
-from config.values import DURATION_PATTERN, FRACTION_PATTERN, written_duration
+from config.values import FRACTION_PATTERN, written_duration
 
 _SECTIONS = ("sources", "databases", "targets", "channels")
 
@@ -105,8 +105,8 @@ def _with_written_default(schema: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in schema or default in ([], {}):
         # The keys of a section show their own defaults.
         return {key: value for key, value in schema.items() if key != "default"}
-    if isinstance(default, float) and schema.get("pattern") == DURATION_PATTERN:
-        return {**schema, "default": written_duration(default)}
     if isinstance(default, float) and schema.get("pattern") == FRACTION_PATTERN:
         return {**schema, "default": f"1/{1 / default:.0f}"}
+    if isinstance(default, float) and schema.get("type") == "string":
+        return {**schema, "default": written_duration(default)}
     return schema

@@ -18,7 +18,7 @@ from config.reading import Keys, Tree, dotted, read
 from config.references import resolve
 from config.rules import broken_rules
 from config.schema import CheckCommon, Kinds, Settings
-from config.shape import empty_paths, fields_of, secret_paths
+from config.shape import empty_paths, fields_of, secret_paths, texts
 
 _SECTIONS = ("sources", "databases", "targets", "channels")
 _CHECK_KEYS = tuple(fields_of(CheckCommon))
@@ -76,7 +76,9 @@ def load(paths: Sequence[Path], kinds: Kinds, environ: Mapping[str, str] | None 
     problems += [empty(path, tree) for path in empty_paths(Settings, tree.value)]
     problems += broken_rules(settings, tree)
     problems += _secrets_in_files(tree, secret - references.paths)
-    known_secrets = references.secrets | {str(value_at(tree.value, path)) for path in secret}
+    known_secrets = references.secrets | {
+        text for path in secret for text in texts(value_at(tree.value, path))
+    }
     cleaned = without_secrets(_unexplained(problems), known_secrets)
     errors = [problem for problem in cleaned if problem.severity == "error"]
     warnings = in_order([problem for problem in cleaned if problem.severity == "warning"])
@@ -140,7 +142,7 @@ def _secret_paths(tree: Tree, entries: Iterable[_Entry]) -> set[Keys]:
     found = set(secret_paths(Settings, tree.value))
     for entry in entries:
         found.update(secret_paths(plugins.shape_of(entry.cls), entry.own, entry.path))
-    return {path for path in found if isinstance(value_at(tree.value, path), str)}
+    return found
 
 
 def _built(entry: _Entry, tree: Tree, problems: list[Problem]) -> Any:
@@ -217,7 +219,9 @@ def _translated(
     by_path: dict[str, Problem] = {}
     for details in error.errors(include_url=False):
         problem = problem_of(details, prefix, shape, tree, common)
-        by_path.setdefault(problem.path, problem)
+        known = by_path.get(problem.path)
+        if known is None or known.code == "bad-value":
+            by_path[problem.path] = problem
     return list(by_path.values())
 
 

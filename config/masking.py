@@ -17,11 +17,11 @@ MASK = "***"
 _SECRET_CHARS_MIN = 4
 _USERINFO = re.compile(r"(?<=://)[^/@\s\"']+(?=@)")
 _QUERY_VALUE = re.compile(r"(?<=[?&])([A-Za-z0-9_.-]+=)[^&\s\"'#]+(?=[^\n]*)")
-_TELLING = r"(?:secret|token|passw|routing_key|api[_-]?key|dsn|webhook|authorization|cookie|credential)"
+_TELLING = r"(?:secret|token|passw|routing_key|api[_-]?key|dsn|webhook|authorization|cookie|credential|hash)"
 # What looks like a secret under a key that may be misspelt, in a line that may not even be YAML.
 _KEY_VALUE = re.compile(
-    rf"({_TELLING}[\w-]*[\"']?\s*:\s+[\"']?(?:Bearer\s+)?)"
-    r"(?!\$\{|file:/|[{\[])([^\s\"',}]+)",
+    rf"({_TELLING}[\w-]*[\"']?\s*:\s+[\"'\[{{]*(?:Bearer\s+)?)"
+    r"(?!\$\{|file:/|sha256:)([^\s\"',}]+)",
     re.IGNORECASE,
 )
 
@@ -54,7 +54,7 @@ def without_secrets(problems: Iterable[Problem], secrets: Collection[str]) -> li
     return [
         replace(
             problem,
-            message=_clean(problem.message, longest_first),
+            message=_shortened(_clean(problem.message, longest_first)),
             hint=_clean(problem.hint, longest_first),
             help=_clean(problem.help, longest_first),
             source_line=None
@@ -73,6 +73,11 @@ def _clean(text: str, secrets: Iterable[str], *, is_source: bool = False) -> str
     if is_source:
         text = _KEY_VALUE.sub(lambda m: m[1] + _cover(m[2], is_source), text)
     return text
+
+
+def _shortened(text: str) -> str:
+    # After masking: half a secret would not have been found.
+    return re.sub(r"`([^`\n]{60})[^`\n]+`", r"`\1…`", text)
 
 
 def _cover(secret: str, keep_width: bool) -> str:

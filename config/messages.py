@@ -14,7 +14,6 @@ from config.reading import Keys, Tree, dotted
 from config.schema import SELECTOR_KEYS, SELECTORS
 from config.shape import at, fields_of
 
-_SHOWN_MAX = 60
 # Keys whose value is an assertion: what a plug-in says of them concerns an expression.
 _EXPRESSIONS = frozenset({"expect", "done"})
 _ONE_OF = {
@@ -61,6 +60,9 @@ def problem_of(
         # A refusal of our own: `config.values`, `config.schema`.
         return tree.problem(kind, f"{short(full)}: {error['msg']}", full, on_value=True)
     said = error["msg"].replace("Input should be ", "should be ").replace("Input should ", "should ")
+    # What it becomes is ours; what people write is a list or a mapping.
+    said = re.sub(r"a valid (tuple|frozenset|list)\b", "a list", said)
+    said = re.sub(r"a valid (dictionary|mapping)( or .*)?", "a mapping", said)
     shown = f", not {_shown(error['input'])}" if isinstance(error["input"], str | int | float) else ""
     return tree.problem(
         "bad-value", f"{short(full)} {said[0].lower()}{said[1:]}{shown}.", full, on_value=True
@@ -222,5 +224,4 @@ def _name_rule(path: Keys) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"`{text[:_SHOWN_MAX]}…`" if len(text) > _SHOWN_MAX else f"`{text}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"

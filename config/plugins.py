@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
 import types
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from config.values import Duration, written_duration
 
 # Model fields get a prefix because a key such as `json` or `schema` would hide a method of BaseModel.
 _PREFIX = "field_"
+_READINGS = "Readings"
 
 
 @functools.cache
@@ -51,20 +53,25 @@ def describe(cls: type[Any]) -> tuple[str, Mapping[str, str]]:
 
 def _told_by(cls: type[Any]) -> tuple[str, dict[str, str]]:
     text = " ".join((cls.__doc__ or "").split())
-    names = [field.name for field in dataclasses.fields(cls)]
-    if not names:
-        return text, {}
-    name = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
-    start = re.compile(rf"(?:^|(?<=[.;:] ))`?(?:{name})`?(?:, `?(?:{name})`?)*: ")
+    # What a check reads is told of the check, though it stands after the last field.
+    names = [*(field.name for field in dataclasses.fields(cls) if field.init), _READINGS]
+    name = f"`?(?:{'|'.join(sorted(map(re.escape, names), key=len, reverse=True))})`?"
+    start = re.compile(rf"(?:^|(?<=[.;:] )){name}(?:(?:, | or ){name})*(?: \([^)]*\))?: ")
     passages = list(start.finditer(text))
-    if not passages:
-        return text, {}
     told: dict[str, str] = {}
-    for index, passage in enumerate(passages):
-        end = passages[index + 1].start() if index + 1 < len(passages) else len(text)
-        for told_name in re.findall(r"\w+", passage[0]):
-            told[told_name] = text[passage.end() : end].strip()
-    return text[: passages[0].start()].strip(), told
+    for passage, following in itertools.zip_longest(passages, passages[1:]):
+        end = following.start() if following is not None else len(text)
+        said = text[passage.end() : end].strip().rstrip(";.") + "."
+        for told_name in re.findall(name, passage[0].partition(" (")[0]):
+            told[told_name.strip("`")] = _sentence(said)
+    purpose = text[: passages[0].start()].strip() if passages else text
+    readings = told.pop(_READINGS, None)
+    return (f"{purpose} {_READINGS}: {readings[0].lower()}{readings[1:]}" if readings else purpose), told
+
+
+def _sentence(text: str) -> str:
+    """With a capital, unless it begins with an example such as a URL."""
+    return text[0].upper() + text[1:] if re.match(r"[a-z]+[ ,]", text) else text
 
 
 def _key(field: dataclasses.Field[Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,7 @@ Schema for editors. `config/examples/` holds a minimal and a complete file.
   file. `$${` is a literal `${`. Inside `{ }` quote it: `{token: "${NAME}"}`. Secrets are never printed; one
   written in the file is a warning.
 - **Overrides**: `WATCHDOG__API__LISTEN=0.0.0.0:8099` replaces `api.listen`, whatever a file says. Names are
-  in capitals, `__` between the levels, `_` for a dash; lists and mappings are JSON. Plug-ins too:
+  in capitals, `__` between the levels, `_` for a dash; lists and mappings are JSON, mappings merge. Plug-ins too:
   `WATCHDOG__TARGETS__DEPLOYER__URL`.
 - **Scalars** follow YAML 1.2. What YAML 1.1 reads differently (`no`, `012`, `12:30:00`) is refused: quote it.
 - A configuration file that every user of the machine can write is refused.
@@ -110,7 +111,7 @@ def _kinds(
 
 def _described(definition: dict[str, Any]) -> Iterator[str]:
     if definition.get("description"):
-        yield f"{definition['description']}\n"
+        yield f"{_prose(definition['description'])}\n"
     yield from _table(definition)
     yield ""
 
@@ -121,8 +122,14 @@ def _table(definition: dict[str, Any]) -> Iterator[str]:
     required = definition.get("required", ())
     for key, value in definition["properties"].items():
         default = "**required**" if key in required else _default(value)
-        cells = (f"`{key}`", _type(value), default, value.get("description", ""))
-        yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        text = _prose(value.get("description", ""))
+        cells = (f"`{key}`", _type(value), default, text)
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _prose(text: str) -> str:
+    """Angle brackets outside of code would be read as HTML."""
+    return re.sub(r"(`[^`]*`)|<", lambda found: found[1] or "&lt;", text)
 
 
 def _default(value: dict[str, Any]) -> str:
@@ -147,8 +154,9 @@ def _type(value: dict[str, Any]) -> str:
         return f"list of {_type(value.get('items', {}))}"
     if value.get("type") == "object":
         return _mapping_type(value)
-    if value.get("pattern") in _PATTERNS:
-        return _PATTERNS[str(value["pattern"])]
+    pattern = str(value.get("pattern"))
+    if pattern in _PATTERNS or "ms|s|m|h" in pattern:
+        return _PATTERNS.get(pattern, "duration")
     names = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true`, `false`"}
     return names.get(str(value.get("type")), "anything")
 

@@ -201,7 +201,7 @@ def _selector(path: Keys, text: str, tree: Tree) -> Iterator[Problem]:
     if is_expression(text):
         yield tree.problem(
             "ratio-is-a-query",
-            f"{path[-1]} is an expression (`{text[:40]}`). Give the selector of the raw metric; rates are "
+            f"{path[-1]} is an expression (`{text}`). Give the selector of the raw metric; rates are "
             f"taken by the watchdog. {_ESCAPE[path[-1] in ('numerator', 'denominator')]}",
             path,
             on_value=True,

@@ -36,7 +36,7 @@ SELECTOR_KEYS = frozenset(key for ways in SELECTORS.values() for way in ways for
 def _zone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
         raise PydanticCustomError(
             "unknown-zone", "there is no such time zone. Write one such as Europe/Berlin or UTC."
         ) from error
@@ -66,6 +66,9 @@ TokenHash = Annotated[
     str,
     AfterValidator(_token_hash),
     WithJsonSchema({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
+]
+_Secret = Annotated[
+    str, SecretText(), WithJsonSchema({"type": "string", "format": "password", "writeOnly": True})
 ]
 
 
@@ -99,7 +102,7 @@ class Api(Section):
     """Address and port; `[::1]:8099` for IPv6."""
     tokens: Mapping[Name, Token] = Field(default_factory=dict)
     """Tokens by the name that the audit log shows."""
-    webhook_secrets: tuple[Annotated[str, SecretText()], ...] = Field(default=(), repr=False)
+    webhook_secrets: tuple[_Secret, ...] = Field(default=(), repr=False)
     """Standard Webhooks secrets that deploy events may be signed with; several while one is replaced."""
 
 

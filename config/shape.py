@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -62,10 +63,25 @@ def secret_paths(shape: Any, value: Any, path: Keys = ()) -> Iterator[Keys]:
         yield path
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from secret_paths(below(shape, key), item, (*path, key))
+            # A misspelt key still holds what it was meant to hold.
+            meant = (
+                key
+                if below(shape, key)
+                else next(iter(difflib.get_close_matches(key, fields_of(shape))), key)
+            )
+            yield from secret_paths(below(shape, meant), item, (*path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from secret_paths(below(shape, index), item, (*path, index))
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a value, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from texts(item)
 
 
 def empty_paths(shape: Any, value: Any, path: Keys = ()) -> Iterator[Keys]:

@@ -40,9 +40,7 @@ def seconds(text: Any) -> float:
     Raises PydanticCustomError (a ValueError) `unit-missing` or `bad-duration`.
     """
     if isinstance(text, int | float) and not isinstance(text, bool):
-        raise _refuse(
-            "unit-missing", f"{text:g} has no unit. Write {text:g}m, or {text:g}s if you meant seconds."
-        )
+        text = f"{text:.12g}"
     if not isinstance(text, str):
         raise _refuse("bad-duration", "a duration is text such as 90s, 5m, 24h or 7d.")
     written = text.strip()
@@ -71,8 +69,8 @@ def written_duration(value_s: float) -> str:
         if value_s >= above and value_s % _SECONDS[unit] == 0:
             return f"{value_s / _SECONDS[unit]:.0f}{unit}"
     if 0 < value_s < 1:
-        return f"{value_s * 1000:g}ms"
-    return f"{value_s:g}s"
+        return f"{value_s * 1000:.12g}ms"
+    return f"{value_s:.12g}s"
 
 
 def fraction(text: Any) -> float:
