@@ -108,7 +108,8 @@ def open_session(world: World, *, keeps_cookies: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=world.http.connector,
         connector_owner=False,
-        cookie_jar=aiohttp.CookieJar() if keeps_cookies else aiohttp.DummyCookieJar(),
+        # unsafe: also from services that are reached by address, as pods are.
+        cookie_jar=aiohttp.CookieJar(unsafe=True) if keeps_cookies else aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
         trace_configs=[_TRACE],
     )
