@@ -99,11 +99,11 @@ class RollbackSender:
             name = f"poll {action.key}" if is_poll else f"send {action.environment}/{action.service}"
             if is_poll and not self._is_polled(action, now):
                 continue
-            if (
-                name in self._busy
-                or self._due_at(action) > now
-                or at_target[action.target] >= self.per_target
-            ):
+            if name in self._busy or at_target[action.target] >= self.per_target:
+                continue
+            due_at = self._due_at(action)
+            if due_at > now:
+                self.next_at = due_at if self.next_at is None else min(self.next_at, due_at)
                 continue
             self._busy[name] = action
             at_target[action.target] += 1
