@@ -21,7 +21,7 @@ NAMES = ("environment", "service", "deploy", "from_version", "to_version")
 
 
 class Receiver:
-    """secrets: `whsec_...`, several while they are being changed. command: gets the order as its environment."""
+    """secrets: `whsec_...`, several while one is changed. command: gets the order as its environment."""
 
     def __init__(self, secrets: list[str], command: list[str], state: str) -> None:
         if not secrets:

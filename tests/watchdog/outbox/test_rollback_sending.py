@@ -63,12 +63,12 @@ async def test_retries_keep_key_and_bytes_and_grow_apart() -> None:
     assert [a.attempts for a in rig.target.sent] == [1, 2, 3, 4, 5]
     gaps = [b - a for a, b in zip(rig.target.times, rig.target.times[1:], strict=False)]
     for gap, nominal in zip(gaps, (1, 2, 4, 8), strict=True):
-        # Up to 25 % of jitter, and one second until the next look.
-        assert nominal <= gap <= nominal * 1.25 + 1
+        # Up to 25 % of jitter; 0.02 s because a look may come a hair too early and look again.
+        assert nominal <= gap <= nominal * 1.25 + 0.02
     assert rig.target.effects == {GOAL.key: 1}
 
 
-@pytest.mark.parametrize(("asked_s", "least", "most"), [(7.0, 7, 10), (10**9, 300, 376), (0.0, 1, 2.3)])
+@pytest.mark.parametrize(("asked_s", "least", "most"), [(7.0, 7, 8.8), (10**9, 300, 375.1), (0.0, 1, 1.3)])
 async def test_retry_after_is_honoured_up_to_a_cap(asked_s: float, least: float, most: float) -> None:
     rig = Rig()
     rig.target.answers = [Sent(outcome="retry", because="answered 429", retry_after_s=asked_s)]
