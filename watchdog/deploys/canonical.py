@@ -100,12 +100,15 @@ def _is_it(deploy: Deploy, event: DeployEvent, told: _Told, ours: Sequence[Deplo
     """Whether the event tells of that deploy of the same service and environment."""
     if deploy.to_version != event.to_version or not _is_same(_told_of(deploy), told, rules):
         return False
+    # The end of a roll-out in progress is told, whatever other version came in between.
+    is_finishing = deploy.finished_at is None and told.is_end_alone
     # Another version came after it and before what is told: the same version again is a new deploy.
     return not any(
         other.to_version != deploy.to_version
         and line_of(other) == line_of(deploy)
         and not other.is_failed
         and not is_only_announced(other)
+        and not (is_finishing and other.kind != "rollback")
         and end_of(deploy) < end_of(other) < told.end_at
         for other in ours
     )

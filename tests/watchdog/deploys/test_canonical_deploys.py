@@ -134,6 +134,15 @@ def test_the_same_version_again_after_another_is_a_new_deploy_at_once() -> None:
     assert again.deploy.from_version == "v1"
 
 
+def test_a_roll_out_that_was_rolled_back_half_way_and_comes_again_is_watched() -> None:
+    world = World()
+    first = world.take(told("started", version="v2", started_at=T))
+    world.take(told(version="v1", kind="rollback", finished_at=T + 60))
+    again = world.take(told(version="v2", finished_at=T + 120))
+    assert world.watch_of(first).state == "superseded"
+    assert world.watch_of(again).state == "announced"
+
+
 def test_other_services_environments_and_versions_stay_apart() -> None:
     world = World()
     for changes in ({}, {"service": "cart"}, {"environment": "staging"}, {"to_version": "v3"}):
@@ -291,6 +300,11 @@ def test_own_rollback_needs_version_place_and_time(changes: dict[str, Any], is_o
     assert (intake.deploy.rolls_back == "dbad") is is_ours
 
 
+def test_an_own_rollback_may_come_back_long_after_it_was_proposed_if_it_was_sent_late() -> None:
+    world = World(actions=[acted(acked_at=T + 5000)])
+    assert world.take(told(version="v1", finished_at=T + 12_000)).deploy.rolls_back == "dbad"
+
+
 def test_our_rollback_is_not_taken_for_the_first_deploy_of_its_version() -> None:
     world = World()
     first = world.take(told(version="v1", finished_at=T - 500))
@@ -326,6 +340,14 @@ def test_a_rollback_that_did_not_happen_supersedes_nothing(state: str) -> None:
     assert world.watch_of(bad).state == "announced"
 
 
+def test_a_rollback_supersedes_only_what_had_started_before_it() -> None:
+    world = World()
+    planned = world.take(told("announced", version="v4", received_at=T - 100))
+    newer = world.take(told(version="v3", started_at=T + 60, finished_at=T + 70))
+    world.take(told(version="v1", kind="rollback", started_at=T, finished_at=T + 5), now=T + 80)
+    assert world.watch_of(planned).state == world.watch_of(newer).state == "announced"
+
+
 def test_overlapping_deploys_share_their_suspects() -> None:
     world = World()
     first = world.take(told(version="v2", finished_at=T))
@@ -336,6 +358,16 @@ def test_overlapping_deploys_share_their_suspects() -> None:
     assert world.watch_of(second).suspect_ids == (two, one, three)
     assert world.watch_of(third).suspect_ids == (three, two, one)
     assert {watch.state for watch in world.watches.values()} == {"announced"}
+
+
+def test_a_roll_out_that_took_longer_than_expected_gets_the_deploys_it_ran_into() -> None:
+    world = World()
+    slow = world.take(told("started", version="v2", started_at=T))
+    quick = world.take(told(version="v3", started_at=T + 7200, finished_at=T + 7210))
+    assert world.watch_of(slow).suspect_ids == (slow.deploy.id,)
+    world.take(told(version="v2", finished_at=T + 9000))
+    assert world.watch_of(slow).suspect_ids == (slow.deploy.id, quick.deploy.id)
+    assert world.watch_of(quick).suspect_ids == (quick.deploy.id, slow.deploy.id)
 
 
 def test_deploys_one_after_the_other_share_nothing() -> None:
