@@ -18,7 +18,8 @@ class Rules:
 
     target: name of the rollback target, None without one. has_version_signal: the running version can be
     read. is_single_instance: the configuration promises one daemon per store. history_s: judged history the
-    verdict rests on; history_min_s: what mode auto needs.
+    verdict rests on; history_min_s: what mode auto needs. evidence_s_max: how old the last judged step may be
+    when a rollback is sent unasked.
     """
 
     mode: Mode
@@ -28,6 +29,7 @@ class Rules:
     is_single_instance: bool
     history_s: float
     history_min_s: float
+    evidence_s_max: float
 
 
 def decide(verdict: Verdict, facts: Facts, rules: Rules, now: float) -> Decision:
@@ -97,10 +99,12 @@ def _why_a_person(verdict: Verdict, facts: Facts, rules: Rules, now: float) -> s
     if facts.to_version_state != "healthy":
         seen = facts.to_version_state or "never watched"
         return f"{deploy.from_version} is not known to be good ({seen})"
+    if now - verdict.at > rules.evidence_s_max:
+        return f"the evidence is {_span(now - verdict.at)} old: the daemon was not watching since"
     if rules.history_s < rules.history_min_s:
         return (
-            f"the judge knows {_days(rules.history_s)} of history and mode auto needs "
-            f"{_days(rules.history_min_s)} (calibration: {verdict.calibration})"
+            f"the judge knows {_span(rules.history_s)} of history and mode auto needs "
+            f"{_span(rules.history_min_s)} (calibration: {verdict.calibration})"
         )
     if facts.kill_switch is not None:
         return f"the kill switch is on: {facts.kill_switch}"
@@ -114,7 +118,7 @@ def _why_a_person(verdict: Verdict, facts: Facts, rules: Rules, now: float) -> s
             "a shared cause is likelier than this deploy"
         )
     if facts.last_rollback_at is not None and now - facts.last_rollback_at < limits.cool_down_s:
-        return f"this service was rolled back less than {_days(limits.cool_down_s)} ago"
+        return f"this service was rolled back less than {_span(limits.cool_down_s)} ago"
     if facts.rollbacks_last_hour >= limits.rollbacks_per_hour:
         return f"{facts.rollbacks_last_hour} rollbacks in the last hour, limit {limits.rollbacks_per_hour}"
     if facts.rollbacks_last_day >= limits.rollbacks_per_day:
@@ -122,7 +126,7 @@ def _why_a_person(verdict: Verdict, facts: Facts, rules: Rules, now: float) -> s
     return None
 
 
-def _days(seconds: float) -> str:
+def _span(seconds: float) -> str:
     if seconds >= 86400:
         return f"{seconds / 86400:.3g} days"
     if seconds >= 3600:

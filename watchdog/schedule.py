@@ -30,12 +30,10 @@ class _Entry:
 class Schedule:
     """Interval names on one heap.
 
-    put: takes a due name, returns False when its queue is full (the name is dropped and counted).
     overruns, drops: counts since start. lateness_s: how late the newest due name was taken off the heap.
     """
 
     clock: Clock
-    put: Callable[[str], bool]
     overruns: int = 0
     drops: int = 0
     lateness_s: float = 0.0
@@ -68,8 +66,8 @@ class Schedule:
         if entry is not None:
             entry.is_busy = False
 
-    async def run(self) -> None:
-        """Hand out due names for ever."""
+    async def run(self, put: Callable[[str], bool]) -> None:
+        """Hand out due names for ever; `put` returns False when its queue is full: the turn is dropped."""
         while True:
             self._changed.clear()
             due_s = self._heap[0][0] if self._heap else math.inf
@@ -77,11 +75,11 @@ class Schedule:
             if wait_s > 0:
                 await self._sleep_or_change(wait_s)
                 continue
-            self._hand_out(due_s)
+            self._hand_out(due_s, put)
             # Without this a burst of due names would keep the loop from everything else.
             await asyncio.sleep(0)
 
-    def _hand_out(self, due_s: float) -> None:
+    def _hand_out(self, due_s: float, put: Callable[[str], bool]) -> None:
         _, turn, name = heapq.heappop(self._heap)
         entry = self._entries[name]
         if turn != entry.turn:
@@ -96,7 +94,7 @@ class Schedule:
         self._push(entry, next_s)
         if entry.is_busy:
             self.overruns += 1
-        elif self.put(name):
+        elif put(name):
             entry.is_busy = True
         else:
             self.drops += 1

@@ -26,6 +26,7 @@ AUTO = Rules(
     is_single_instance=True,
     history_s=8 * 86400.0,
     history_min_s=7 * 86400.0,
+    evidence_s_max=900.0,
 )
 
 
@@ -92,6 +93,11 @@ def test_what_is_not_clearly_safe_is_proposed(name: str) -> None:
 def test_rules_that_ask_for_a_person_propose(name: str) -> None:
     decision = decide(a_verdict("regressed"), SAFE, replace(AUTO, **RULES_TO_A_PERSON[name]), NOW)
     assert decision.do == "propose"
+
+
+def test_old_evidence_is_for_a_person() -> None:
+    assert decide(a_verdict("regressed"), SAFE, AUTO, NOW + 900).do == "roll_back"
+    assert decide(a_verdict("regressed"), SAFE, AUTO, NOW + 901).do == "propose"
 
 
 def test_two_broken_guards_never_repair_each_other() -> None:

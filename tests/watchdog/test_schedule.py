@@ -29,8 +29,8 @@ class Bin:
 
 
 @asynccontextmanager
-async def running(schedule: Schedule) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(schedule.run())
+async def running(schedule: Schedule, taken: Bin) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(schedule.run(taken.put))
     try:
         yield
     finally:
@@ -41,9 +41,9 @@ async def running(schedule: Schedule) -> AsyncIterator[None]:
 async def test_a_name_is_due_once_per_interval() -> None:
     clock = FakeClock()
     taken = Bin(clock)
-    schedule = Schedule(clock, taken.put)
+    schedule = Schedule(clock)
     schedule.every("home", 10.0)
-    async with running(schedule):
+    async with running(schedule, taken):
         for _ in range(10):
             await clock.advance(10.0)
             schedule.done("home")
@@ -55,10 +55,10 @@ async def test_a_name_is_due_once_per_interval() -> None:
 async def test_names_are_spread_over_the_interval() -> None:
     clock = FakeClock()
     taken = Bin(clock)
-    schedule = Schedule(clock, taken.put)
+    schedule = Schedule(clock)
     for i in range(100):
         schedule.every(f"check-{i}", 60.0)
-    async with running(schedule):
+    async with running(schedule, taken):
         await clock.advance(30.0)
     # 100 phases over a minute: about half are due in the first half.
     assert 25 <= len(taken.taken) <= 75
@@ -67,9 +67,9 @@ async def test_names_are_spread_over_the_interval() -> None:
 async def test_a_slow_name_is_an_overrun_and_not_queued_twice() -> None:
     clock = FakeClock()
     taken = Bin(clock)
-    schedule = Schedule(clock, taken.put)
+    schedule = Schedule(clock)
     schedule.every("slow", 1.0)
-    async with running(schedule):
+    async with running(schedule, taken):
         await clock.advance(5.5)
         assert len(taken.times("slow")) == 1
         assert schedule.overruns >= 4
@@ -82,9 +82,9 @@ async def test_a_full_queue_drops_and_counts() -> None:
     clock = FakeClock()
     taken = Bin(clock)
     taken.is_full = True
-    schedule = Schedule(clock, taken.put)
+    schedule = Schedule(clock)
     schedule.every("home", 1.0)
-    async with running(schedule):
+    async with running(schedule, taken):
         await clock.advance(3.2)
     assert taken.taken == []
     assert schedule.drops >= 3
@@ -93,9 +93,9 @@ async def test_a_full_queue_drops_and_counts() -> None:
 async def test_grid_names_follow_the_wall_clock_even_when_it_steps() -> None:
     clock = FakeClock(start_at=1_800_000_007.0)
     taken = Bin(clock)
-    schedule = Schedule(clock, taken.put)
+    schedule = Schedule(clock)
     schedule.every("tick", 60.0, align_s=5.0)
-    async with running(schedule):
+    async with running(schedule, taken):
         await clock.advance(120.0)
         schedule.done("tick")
         clock.step_wall(17.0)
@@ -112,9 +112,9 @@ async def test_grid_names_follow_the_wall_clock_even_when_it_steps() -> None:
 async def test_a_changed_interval_holds_from_now_on() -> None:
     clock = FakeClock()
     taken = Bin(clock)
-    schedule = Schedule(clock, taken.put)
+    schedule = Schedule(clock)
     schedule.every("home", 60.0)
-    async with running(schedule):
+    async with running(schedule, taken):
         schedule.every("home", 1.0)
         for _ in range(5):
             await clock.advance(1.0)

@@ -1,0 +1,262 @@
+"""The daemon: wires the parts from the configuration, runs them in one TaskGroup, ends them in order.
+
+A part that returns or raises is a bug: the process says so and exits 70 to be restarted. SIGTERM and SIGINT
+end it in order within 10 seconds: schedule, pipeline, outbox, API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from checks.model import World
+from config import Loaded
+from watchdog.api.protocol import Ports
+from watchdog.api.server import serve
+from watchdog.bench import Bench
+from watchdog.board import LiveBoard
+from watchdog.bursts import Bursts
+from watchdog.calendar import run_calendar
+from watchdog.clock import Clock, SystemClock
+from watchdog.closing import Closing
+from watchdog.deploys.version import VersionReader
+from watchdog.jobs import TIMES, Jobs
+from watchdog.keeper import Keeper
+from watchdog.killswitch import kill_switch_state
+from watchdog.localtoken import write_local_token
+from watchdog.metrics import Metrics
+from watchdog.model import SwitchState
+from watchdog.operations import Operations
+from watchdog.outbox import Outbox
+from watchdog.pipeline import Pipeline
+from watchdog.plan import plan_services
+from watchdog.pulse import Pulse
+from watchdog.reports import Reports
+from watchdog.ruling import Routes
+from watchdog.schedule import Schedule
+from watchdog.series import SeriesBook
+from watchdog.store.protocol import Store
+from watchdog.store.samples import SampleStore
+from watchdog.store.sqlite import SqliteStore
+from watchdog.worker import Worker
+from watchdog.works import Works
+
+log = logging.getLogger("watchdog.app")
+
+_VERSION_TIMEOUT_S = 5.0
+_END_S = 2.0  # a part; the parts that take time to end stay within the promised 10 seconds
+
+
+async def run(loaded: Loaded, environ: Mapping[str, str]) -> None:
+    """Run until SIGTERM or SIGINT. Raises StoreUnavailable at start; a bug comes out as ExceptionGroup."""
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    store = SqliteStore(Path(loaded.settings.state_dir) / "state.db")
+    async with wired(loaded, environ, SystemClock(), store) as parts, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_for_ever(name, part), name=name) for name, part in parts.all()]
+        await stop.wait()
+        log.info("ending", extra={"because": "told to by a signal"})
+        for task in tasks:
+            task.cancel()
+            await asyncio.wait({task}, timeout=_END_S)
+        await parts.pulse.note_end()
+    log.info("ended in order")
+
+
+async def _for_ever(name: str, part: Coroutine[Any, Any, None]) -> None:
+    await part
+    raise AssertionError(f"{name} returned; it must run for ever")
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """Everything that runs for ever; the API is served for as long as these are wired."""
+
+    schedule: Schedule
+    works: Works
+    pulse: Pulse
+    reports: Reports
+    outbox: Outbox
+
+    def all(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """Name and coroutine of every part, in the order in which they end."""
+        return [
+            ("schedule", self.schedule.run(self.works.put)),
+            ("calendar", run_calendar(TIMES, self.works.put)),
+            ("works", self.works.run()),
+            ("pulse", self.pulse.run()),
+            ("reports", self.reports.run()),
+            ("outbox", self.outbox.run()),
+        ]
+
+
+@asynccontextmanager
+async def wired(
+    loaded: Loaded, environ: Mapping[str, str], clock: Clock, store: Store
+) -> AsyncIterator[Parts]:
+    """Everything open and connected, the API serving, nothing running yet; closed in order on the way out."""
+    settings = loaded.settings
+    state_dir = Path(settings.state_dir)
+    now = clock.wall_s()
+    metrics = Metrics()
+    plans = plan_services(loaded)
+    board = LiveBoard(list(plans), list(loaded.sources))
+    book = SeriesBook()
+    async with AsyncExitStack() as stack:
+        await store.open(now)
+        stack.push_async_callback(store.close)
+        samples = SampleStore(state_dir / "samples.db")
+        await samples.open()
+        stack.push_async_callback(samples.close)
+        for kind in (loaded.sources, loaded.databases, loaded.targets, loaded.channels):
+            for plug_in in kind.values():
+                stack.push_async_callback(plug_in.close)
+        versions = {name: VersionReader(plan.version) for name, plan in plans.items() if plan.version}
+        for reader in versions.values():
+            stack.push_async_callback(reader.close)
+        worker = Worker()
+        stack.push_async_callback(worker.close)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+
+        async def kill_switch() -> SwitchState:
+            return await kill_switch_state(store, state_dir, environ)
+
+        keeper = Keeper(plans, loaded.sources, book, samples, board, metrics)
+        await keeper.refill(now)
+        bench = Bench(plans, store, keeper, book)
+        board.packet_of = bench.packet
+        routes = _routes(loaded)
+        reports = Reports(store, worker)
+
+        async def running_version(service: str) -> str | None:
+            reader = versions.get(service)
+            return None if reader is None else await reader.read(clock.wall_s(), _VERSION_TIMEOUT_S)
+
+        outbox = Outbox(
+            store=store,
+            clock=clock,
+            targets=loaded.targets,
+            channels=loaded.channels,
+            kill_switch=kill_switch,
+            running_version=running_version,
+            confirm_within_s=lambda action: plans[action.service].confirm_s,
+            channels_default=routes.default,
+            channels_page=routes.page,
+            public_url=routes.public_url,
+        )
+        closing = Closing(
+            plans=plans,
+            store=store,
+            clock=clock,
+            book=book,
+            running_version=running_version,
+            routes=routes,
+            lag_s=settings.lag,
+            wake_outbox=outbox.wake,
+        )
+        pipeline = Pipeline(
+            clock=clock,
+            checks={check.due_name: check for plan in plans.values() for check in plan.checks},
+            world=lambda run_id: World(
+                http=session,
+                databases=loaded.databases,
+                now_s=clock.wall_s,
+                mono_s=clock.mono_s,
+                sleep=clock.sleep,
+                run_id=run_id,
+            ),
+            keeper=keeper,
+            bench=bench,
+            store=store,
+            targets=loaded.targets,
+            routes=routes,
+            board=board,
+            metrics=metrics,
+            lag_s=settings.lag,
+            blind_page_after_s=settings.alerts.blind_page_after,
+            wake_outbox=outbox.wake,
+            report=reports.put,
+        )
+        schedule = Schedule(clock)
+        jobs = Jobs(clock=clock, store=store, samples=samples, keeper=keeper, plans=plans)
+        works = Works(metrics, pipeline.observe, pipeline.tick, jobs.do, schedule.done)
+        for plan in plans.values():
+            for check in plan.checks:
+                schedule.every(check.due_name, check.every_s)
+        for step_s in sorted({plan.step_s for plan in plans.values()}):
+            works.add_tick(f"tick:{step_s:g}")
+            schedule.every(f"tick:{step_s:g}", step_s, align_s=settings.lag % step_s)
+        bursts = Bursts(plans, schedule)
+        pulse = Pulse(
+            clock=clock,
+            store=store,
+            schedule=schedule,
+            outbox=outbox,
+            closing=closing,
+            bursts=bursts,
+            metrics=metrics,
+            kill_switch=kill_switch,
+            rollbacks_per_day=settings.limits.rollbacks_per_day,
+        )
+        await pulse.note_start(now)
+
+        def changed() -> None:
+            bench.touch()
+            board.bump()
+
+        operations = Operations(
+            plans=plans,
+            store=store,
+            clock=clock,
+            routes=routes,
+            kill_switch=kill_switch,
+            on_change=changed,
+            on_deploy=lambda deploy, watch: bursts.start(deploy.service, clock.wall_s()),
+            wake_outbox=outbox.wake,
+        )
+        ports = Ports(
+            settings=settings,
+            store=store,
+            clock=clock,
+            board=board,
+            registry=metrics.registry,
+            local_token=write_local_token(state_dir),
+            submit=operations.submit,
+            approve=operations.approve,
+            veto=operations.veto,
+            kill_switch=kill_switch,
+            set_kill_switch=store.set_kill_switch,
+            readiness=pulse.problems,
+            is_alive=pulse.is_alive,
+        )
+        host, _, port = settings.api.listen.rpartition(":")
+        bound = await stack.enter_async_context(serve(ports, host=host.strip("[]"), port=int(port)))
+        log.info(
+            "ready",
+            extra={
+                "listen": f"{host}:{bound}",
+                "configuration": loaded.digest,
+                "services": len(plans),
+                "epoch": store.epoch,
+            },
+        )
+        yield Parts(schedule=schedule, works=works, pulse=pulse, reports=reports, outbox=outbox)
+
+
+def _routes(loaded: Loaded) -> Routes:
+    alerts = loaded.settings.alerts
+    only = tuple(loaded.channels) if len(loaded.channels) == 1 else ()
+    return Routes(
+        default=alerts.default or only,
+        page=alerts.page,
+        public_url=loaded.settings.public_url,
+    )

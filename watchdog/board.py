@@ -1,0 +1,59 @@
+"""The live state that is not in the store, and a number that grows whenever something changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class ServiceNote:
+    """What is going on with one service right now. problems: sentences; checks: last result by check name."""
+
+    blind_since: float | None = None
+    problems: list[str] = field(default_factory=list)
+    checks: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class LiveBoard:
+    """Implements `watchdog.api.protocol.Board`. Written by the pipeline, read by the API, one event loop."""
+
+    def __init__(self, services: list[str], sources: list[str]) -> None:
+        self.services = {name: ServiceNote() for name in services}
+        self.sources = dict.fromkeys(sources, "not read yet")
+        self.packet_of: Callable[[str], Mapping[str, Any] | None] = lambda watch_id: None
+        self._number = 1
+        self._moved = asyncio.Event()
+
+    def bump(self) -> None:
+        """Say that something a page shows has changed."""
+        self._number += 1
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    async def changed(self, since: int) -> int:
+        """Wait until the state number is above `since`; returns the number."""
+        while self._number <= since:
+            await self._moved.wait()
+        return self._number
+
+    def live_packet(self, watch_id: str) -> Mapping[str, Any] | None:
+        """The evidence packet of an open watch as of its last tick; None if it is not judged here."""
+        return self.packet_of(watch_id)
+
+    def service_notes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Per service: blind_since, problems, checks."""
+        return {
+            name: {
+                "blind_since": note.blind_since,
+                "problems": list(note.problems),
+                "checks": dict(note.checks),
+            }
+            for name, note in self.services.items()
+        }
+
+    def source_notes(self) -> Mapping[str, str]:
+        """Per source: `ok`, or one sentence."""
+        return dict(self.sources)

@@ -1,0 +1,159 @@
+"""The whole way of one observation: observe -> keep -> judge -> decide and record.
+
+Names arrive from the schedule. `observe` runs one check; `tick` reads the sources of one step size and takes
+every open watch of that step size through judging and deciding. Nothing is sent from here: what is to be sent
+is durable in the store before the outbox is woken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from checks.model import CheckResult, World
+from detectors.model import Verdict
+from watchdog.bench import Bench
+from watchdog.board import LiveBoard
+from watchdog.clock import Clock
+from watchdog.keeper import Keeper
+from watchdog.metrics import Metrics
+from watchdog.model import OPEN_WATCH_STATES, Facts, Ruling
+from watchdog.plan import CheckPlan
+from watchdog.rollback.protocol import Target
+from watchdog.ruling import Routes, rule
+from watchdog.seat import Seat
+from watchdog.store.protocol import Store, StoreUnavailable
+
+log = logging.getLogger("watchdog.pipeline")
+
+
+@dataclass(slots=True, kw_only=True)
+class Pipeline:
+    """Steps 1 to 4 for every observation. world: makes the World of one run from its run id."""
+
+    clock: Clock
+    checks: Mapping[str, CheckPlan]
+    world: Callable[[str], World]
+    keeper: Keeper
+    bench: Bench
+    store: Store
+    targets: Mapping[str, Target]
+    routes: Routes
+    board: LiveBoard
+    metrics: Metrics
+    lag_s: float
+    blind_page_after_s: float
+    wake_outbox: Callable[[], None]
+    report: Callable[[str], None]
+
+    async def observe(self, name: str) -> None:
+        """1 observe and 2 keep, for one check."""
+        plan = self.checks[name]
+        result = await self._run(plan)
+        at = self.clock.wall_s()
+        self.keeper.add(plan.service, plan.name, result, at)
+        self.metrics.checks.labels(plan.service, plan.name, result.outcome).inc()
+        self.board.services[plan.service].checks[plan.name] = {
+            "outcome": result.outcome,
+            "because": result.because,
+            "at": at,
+            "readings": dict(result.readings),
+        }
+        if result.outcome == "error":
+            log.warning(
+                "check could not tell",
+                extra={"service": plan.service, "check": plan.name, "because": result.because},
+            )
+
+    async def tick(self, step_s: float) -> None:
+        """1 observe and 2 keep for the sources, then 3 judge and 4 decide for every open watch."""
+        now = self.clock.wall_s()
+        grid_at = math.floor((now - self.lag_s) / step_s) * step_s
+        await self.keeper.read(step_s, grid_at, now)
+        for seat in await self.bench.seated(step_s, now):
+            await self._judge(seat, grid_at)
+        self.metrics.last_tick_at.labels(f"{step_s:g}").set(grid_at)
+        self.metrics.open_watches.set(len(self.bench.seats))
+        self.board.bump()
+
+    async def _run(self, plan: CheckPlan) -> CheckResult:
+        try:
+            async with asyncio.timeout(plan.timeout_s):
+                return await plan.check.run(self.world(uuid.uuid4().hex))
+        except TimeoutError:
+            return CheckResult(outcome="fail", because=f"no answer within {plan.timeout_s:g} s")
+        except Exception as error:
+            # Containment 1 of 3: a bug in one kind of check must not blind the others.
+            log.exception("check raised", extra={"service": plan.service, "check": plan.name})
+            return CheckResult(outcome="error", because=f"bug in the check: {type(error).__name__}")
+
+    async def _judge(self, seat: Seat, grid_at: float) -> None:
+        try:
+            verdict = seat.tick(self.keeper.book, grid_at)
+        except Exception as error:
+            # Containment 2 of 3: what cannot be judged is unknown, and unknown never acts.
+            log.exception("judge raised", extra={"service": seat.plan.name, "watch": seat.watch.id})
+            self.metrics.judge_bugs.labels(seat.plan.name).inc()
+            verdict = seat.give_up(f"the judge of this watch failed ({type(error).__name__}: {error})")
+        if verdict is None:
+            return
+        is_blind_for_long = seat.blind_s() >= self.blind_page_after_s
+        # A tick that says what the last one said writes nothing.
+        signature = (verdict.state, verdict.reason, seat.stage(verdict), is_blind_for_long)
+        if signature != seat.signature and await self._decide(seat, verdict, is_blind_for_long):
+            seat.signature = signature
+
+    async def _decide(self, seat: Seat, verdict: Verdict, is_blind_for_long: bool) -> bool:
+        """One transaction: facts, decision, and everything it writes. False if the store cannot write now."""
+        plan = seat.plan
+        packet = seat.packet()
+        now = self.clock.wall_s()
+
+        def decide(facts: Facts) -> Ruling:
+            return rule(
+                verdict,
+                facts,
+                plan=plan,
+                target=self.targets.get(plan.target) if plan.target else None,
+                routes=self.routes,
+                packet=packet,
+                history_s=seat.history_s,
+                is_over=seat.is_over,
+                is_blind_for_long=is_blind_for_long,
+                now=now,
+            )
+
+        try:
+            ruling = await self.store.transact(seat.watch.id, decide, now)
+        except StoreUnavailable as error:
+            # No action without a durable intent: keep still, stay unready, and decide again next tick.
+            log.error("cannot record a decision", extra={"watch": seat.watch.id, "because": str(error)})
+            return False
+        self._tell(seat, verdict, ruling)
+        return True
+
+    def _tell(self, seat: Seat, verdict: Verdict, ruling: Ruling) -> None:
+        log.info(
+            "decision",
+            extra={
+                "deploy": seat.deploy.id,
+                "service": seat.plan.name,
+                "version": seat.deploy.to_version,
+                "watch": ruling.watch.state,
+                "verdict": verdict.state,
+                "do": ruling.decision.do,
+                "because": ruling.decision.because,
+            },
+        )
+        seat.watch = ruling.watch
+        if ruling.action is not None or ruling.alerts:
+            self.wake_outbox()
+        if ruling.watch.state not in OPEN_WATCH_STATES:
+            self.metrics.verdicts.labels(seat.plan.name, ruling.watch.state).inc()
+            self.bench.touch()
+            if ruling.watch.state == "regressed":
+                self.report(ruling.watch.id)

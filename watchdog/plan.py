@@ -1,0 +1,251 @@
+"""From configuration to what each service is watched by: series, queries, checks, judge and policy settings.
+
+Pure. Everything downstream reads these plans, so defaults are applied in exactly one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from checks.model import Check
+from config import Loaded
+from config.schema import CheckCommon, Series, Service, Settings, VersionSignal
+from detectors.model import JudgeSettings, SeriesKind, SeriesSpec
+from watchdog.model import Limits, Mode
+from watchdog.policy import Rules
+from watchdog.sources.protocol import Query
+
+# A change below both is not worth a rollback unless the user says otherwise (absolute: of a share).
+_IGNORE_REL = 0.05
+_IGNORE_SHARE = 0.005
+_UNITS: Mapping[SeriesKind, str] = {
+    "ratio": "ratio",
+    "probe": "ratio",
+    "latency": "s",
+    "rate": "per_step",
+    "count": "per_step",
+    "gauge": "",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesPlan:
+    """One judged series: from a source (`source` and `query` set) or a check (`check`, maybe `reading`)."""
+
+    id: str
+    spec: SeriesSpec
+    source: str | None = None
+    query: Query | None = None
+    check: str | None = None
+    reading: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckPlan:
+    """One check with its schedule; `name` is unique within the service."""
+
+    service: str
+    name: str
+    check: Check
+    every_s: float
+    timeout_s: float
+    burst_every_s: float | None
+    burst_for_s: float
+
+    @property
+    def due_name(self) -> str:
+        """The name under which the schedule knows it."""
+        return f"{self.service}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePlan:
+    """One service: what is observed, how it is judged, what may be done.
+
+    controls: series name to the ids of the same-named series of the control services.
+    """
+
+    name: str
+    environment: str
+    step_s: float
+    history_s: float
+    rollout_max_s: float
+    depends_on: tuple[str, ...]
+    series: tuple[SeriesPlan, ...]
+    checks: tuple[CheckPlan, ...]
+    controls: Mapping[str, tuple[str, ...]]
+    judge: JudgeSettings
+    mode: Mode
+    target: str | None
+    valid_s: float
+    confirm_s: float
+    version: VersionSignal | None
+    history_min_s: float
+    limits: Limits
+    is_single_instance: bool
+
+    def rules(self, history_s: float) -> Rules:
+        """Policy's rules, given how much judged history there is now."""
+        return Rules(
+            mode=self.mode,
+            limits=self.limits,
+            target=self.target,
+            has_version_signal=self.version is not None,
+            is_single_instance=self.is_single_instance,
+            history_s=history_s,
+            history_min_s=self.history_min_s,
+            evidence_s_max=self.valid_s,
+        )
+
+
+def plan_services(loaded: Loaded) -> dict[str, ServicePlan]:
+    """A plan per service, in the order of the configuration."""
+    settings = loaded.settings
+    own = {
+        name: _series(name, service, settings, settings.step if service.step is None else service.step)
+        for name, service in settings.services.items()
+    }
+    return {
+        name: _service(name, service, loaded, own[name], own) for name, service in settings.services.items()
+    }
+
+
+def _service(
+    name: str,
+    service: Service,
+    loaded: Loaded,
+    series: tuple[SeriesPlan, ...],
+    all_series: Mapping[str, tuple[SeriesPlan, ...]],
+) -> ServicePlan:
+    settings = loaded.settings
+    budget = service.budget or settings.defaults.budget
+    times = service.watch or settings.defaults.watch
+    step_s = settings.step if service.step is None else service.step
+    # A control on another grid cannot be compared step by step.
+    by_name = {
+        control: {plan.spec.name: plan.id for plan in all_series[control] if plan.spec.step_s == step_s}
+        for control in service.controls
+    }
+    return ServicePlan(
+        name=name,
+        environment=settings.environment,
+        step_s=step_s,
+        history_s=service.history,
+        rollout_max_s=service.rollout_max,
+        depends_on=service.depends_on,
+        series=series,
+        checks=tuple(
+            _check(name, check_name, check, loaded.checks[name, check_name])
+            for check_name, check in service.checks.items()
+        ),
+        controls={
+            plan.spec.name: tuple(ids[plan.spec.name] for ids in by_name.values() if plan.spec.name in ids)
+            for plan in series
+        },
+        judge=JudgeSettings(
+            false_rollbacks=budget.false_rollbacks, watch_s=times.for_, warm_up_s=times.warm_up
+        ),
+        mode=service.mode or settings.defaults.mode,
+        target=service.rollback.target if service.rollback else None,
+        valid_s=service.rollback.valid_for if service.rollback else 900.0,
+        confirm_s=service.rollback.confirm_within if service.rollback else 900.0,
+        version=service.version,
+        history_min_s=service.history_min,
+        limits=Limits(
+            rollbacks_per_hour=settings.limits.rollbacks_per_hour,
+            rollbacks_per_day=settings.limits.rollbacks_per_day,
+            cool_down_s=settings.limits.cool_down,
+            services_regressed_max=settings.limits.services_regressed_max,
+        ),
+        is_single_instance=settings.single_instance,
+    )
+
+
+def _check(service: str, name: str, common: CheckCommon, check: Check) -> CheckPlan:
+    return CheckPlan(
+        service=service,
+        name=name,
+        check=check,
+        every_s=common.every,
+        timeout_s=common.timeout,
+        burst_every_s=common.burst.every if common.burst else None,
+        burst_for_s=common.burst.for_ if common.burst else 0.0,
+    )
+
+
+def _series(name: str, service: Service, settings: Settings, step_s: float) -> tuple[SeriesPlan, ...]:
+    plans = [
+        _from_source(name, series_name, series, settings, step_s)
+        for series_name, series in service.series.items()
+    ]
+    for check_name, check in service.checks.items():
+        plans += _from_check(name, check_name, check, step_s)
+    return tuple(plans)
+
+
+def _from_source(service: str, name: str, series: Series, settings: Settings, step_s: float) -> SeriesPlan:
+    series_id = f"{service}/{name}"
+    is_share = series.kind == "ratio"
+    ignore = series.ignore_below
+    return SeriesPlan(
+        id=series_id,
+        spec=SeriesSpec(
+            name=name,
+            kind=series.kind,
+            unit=series.unit or _UNITS[series.kind],
+            bad=series.bad or ("down" if series.kind == "count" else "up"),
+            step_s=step_s,
+            ignore_below_rel=_IGNORE_REL if ignore is None else ignore.relative or 0.0,
+            ignore_below_abs=(_IGNORE_SHARE if is_share else 0.0)
+            if ignore is None
+            else ignore.absolute or 0.0,
+            acts=series.acts,
+        ),
+        source=series.source or next(iter(settings.sources)),
+        query=Query(
+            series_id=series_id,
+            kind=series.kind,
+            counter=series.counter,
+            numerator=series.numerator,
+            denominator=series.denominator,
+            histogram=series.histogram,
+            quantile=series.quantile,
+            gauge=series.gauge,
+            query=series.query,
+            by=series.by,
+        ),
+    )
+
+
+def _from_check(service: str, name: str, check: CheckCommon, step_s: float) -> list[SeriesPlan]:
+    probe = SeriesPlan(
+        id=f"{service}/{name}",
+        spec=SeriesSpec(
+            name=name,
+            kind="probe",
+            unit=_UNITS["probe"],
+            bad="up",
+            step_s=step_s,
+            ignore_below_abs=_IGNORE_SHARE,
+            acts=check.acts,
+        ),
+        check=name,
+    )
+    readings = [
+        SeriesPlan(
+            id=f"{service}/{name}.{reading}",
+            spec=SeriesSpec(
+                name=f"{name}.{reading}",
+                kind="latency" if reading.endswith("_s") else "gauge",
+                unit="s" if reading.endswith("_s") else reading.rpartition("_")[2],
+                bad="up",
+                step_s=step_s,
+                acts=check.acts,
+            ),
+            check=name,
+            reading=reading,
+        )
+        for reading in check.judge
+    ]
+    return [probe, *readings]

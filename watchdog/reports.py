@@ -1,0 +1,59 @@
+"""Annotates the packets of regressed watches with a second opinion; never gates anything."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from detectors.packet import decode_array
+from watchdog.store.protocol import Store
+from watchdog.worker import Worker
+
+log = logging.getLogger("watchdog.reports")
+
+_TIMEOUT_S = 30.0
+_BEFORE_STEPS = 120
+
+
+@dataclass(slots=True)
+class Reports:
+    """put: a watch to report on. A full queue drops it: the verdict stands without a second opinion."""
+
+    store: Store
+    worker: Worker
+    _queue: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(100))
+
+    def put(self, watch_id: str) -> None:
+        """Ask for a second opinion on this watch."""
+        if not self._queue.full():
+            self._queue.put_nowait(watch_id)
+
+    async def run(self) -> None:
+        """Report for ever."""
+        while True:
+            watch_id = await self._queue.get()
+            packet = await self.store.packet(watch_id)
+            if packet is not None:
+                await self._report(watch_id, packet)
+
+    async def _report(self, watch_id: str, packet: Mapping[str, Any]) -> None:
+        opinions = {}
+        worse = {item["series"] for item in packet["evidence"] if item["state"] == "worse"}
+        for series in packet["series"]:
+            spec = series["spec"]
+            if spec["name"] not in worse:
+                continue
+            opinion = await self.worker.second_opinion(
+                decode_array(series["history"])[-_BEFORE_STEPS:],
+                decode_array(series["ticks"]),
+                spec["step_s"],
+                timeout_s=_TIMEOUT_S,
+            )
+            if opinion is not None:
+                opinions[spec["name"]] = asdict(opinion)
+        if opinions:
+            await self.store.annotate(watch_id, {"second_opinion": opinions})
+            log.info("second opinion", extra={"watch": watch_id, "series": ", ".join(opinions)})

@@ -1,0 +1,71 @@
+"""The queues between the schedule and the work, and the workers that empty them.
+
+Checks have a bounded queue and many workers, because a target may hang; ticks have one worker per step size,
+because a watch must be judged in order; jobs (the calendar's) have one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from watchdog.metrics import Metrics
+
+_CHECK_WORKERS = 64
+_QUEUE_MAX = 10_000
+
+
+@dataclass(slots=True)
+class Works:
+    """observe, tick, job: the work behind a name. done: tells the schedule that the name may come again.
+
+    A name begins with the kind of its work: `tick:60`, `job:retention`, or is a check's `service/name`.
+    """
+
+    metrics: Metrics
+    observe: Callable[[str], Awaitable[None]]
+    tick: Callable[[float], Awaitable[None]]
+    job: Callable[[str], Awaitable[None]]
+    done: Callable[[str], None]
+    _checks: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_QUEUE_MAX))
+    _ticks: dict[str, asyncio.Queue[str]] = field(default_factory=dict)
+    _jobs: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(100))
+
+    def add_tick(self, name: str) -> None:
+        """Give one step size a queue of its own."""
+        self._ticks[name] = asyncio.Queue(1)
+
+    def put(self, name: str) -> bool:
+        """Queue a due name; False when its queue is full."""
+        if name.startswith("tick:"):
+            queue = self._ticks[name]
+        else:
+            queue = self._jobs if name.startswith("job:") else self._checks
+        try:
+            queue.put_nowait(name)
+        except asyncio.QueueFull:
+            self.metrics.drops.labels(name.partition(":")[0] if ":" in name else "check").inc()
+            return False
+        self.metrics.queue_depth.labels("checks").set(self._checks.qsize())
+        return True
+
+    async def run(self) -> None:
+        """Work on everything that is put, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_CHECK_WORKERS):
+                group.create_task(self._work(self._checks, self.observe))
+            for name, queue in self._ticks.items():
+                group.create_task(self._work(queue, self._tick), name=name)
+            group.create_task(self._work(self._jobs, self.job))
+
+    async def _tick(self, name: str) -> None:
+        await self.tick(float(name.removeprefix("tick:")))
+
+    async def _work(self, queue: asyncio.Queue[str], work: Callable[[str], Awaitable[None]]) -> None:
+        while True:
+            name = await queue.get()
+            try:
+                await work(name)
+            finally:
+                self.done(name)
