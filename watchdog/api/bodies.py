@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from watchdog.api.answers import Problem
 
@@ -55,7 +54,7 @@ async def read_body(request: web.Request, bounds: Bounds) -> bytes:
             f"The body did not arrive within {bounds.body_s:g} s. Send it at once.",
             headers={"Connection": "close"},
         ) from None
-    except (HttpProcessingError, web.PayloadAccessError) as error:
+    except web.RequestPayloadError as error:
         raise Problem(
             400,
             "The body does not fit its Content-Encoding or Content-Length header. Send it again, unchanged.",

@@ -71,7 +71,8 @@ def chart(packet: Mapping[str, Any], watch: Watch, *, points_max: int = POINTS_M
     """Everything the charts of one watch need, worst series first.
 
     The window ends with the watch, or where it was closed. Per series: `at` (step ends), `value`,
-    `expected_low`, `expected_high`, `statistic` (null = missing), `threshold`, `crossed_at`, `gaps`, and the evidence.
+    `expected_low`, `expected_high`, `statistic` (null = missing), `threshold`, `crossed_at`, `gaps`, the
+    evidence, and `problem` where its samples cannot be read.
     """
     deploy = packet["deploy"]
     started_at, finished_at = (

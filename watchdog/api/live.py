@@ -57,19 +57,25 @@ class Streams:
         for task in self._open:
             task.cancel()
 
-    async def _pump(self, response: web.StreamResponse) -> None:
+    async def _pump(
+        self,
+        response: web.StreamResponse,
+        *,
+        heartbeat_s: float = HEARTBEAT_S,
+        every_s: float = EVENT_EVERY_S,
+    ) -> None:
         number = 0
         await response.write(b"retry: 2000\n\n")
         while True:
             try:
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(heartbeat_s):
                     number = await self._ports.board.changed(number)
             except TimeoutError:
                 # An event, not a comment: scripts cannot see comments, and must notice a dead line.
                 await response.write(b"event: beat\ndata: {}\n\n")
                 continue
             await response.write(await self._rendered(number))
-            await asyncio.sleep(EVENT_EVERY_S)
+            await asyncio.sleep(every_s)
 
     async def _rendered(self, number: int) -> bytes:
         async with self._lock:

@@ -18,6 +18,7 @@ from watchdog.api.protocol import Ports
 from watchdog.api.routes import ROUTES
 
 SHUTDOWN_S = 3.0
+LINGER_S = 1.0
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\n"
     b"Content-Length: 22\r\nConnection: close\r\n\r\nToo many connections.\n"
@@ -100,6 +101,8 @@ async def serve(ports: Ports, *, host: str, port: int, bounds: Bounds | None = N
         max_headers=bounds.headers_max,
         max_line_size=8190,
         max_field_size=8190,
+        # How long a refused body is still read, so that the answer is not lost with the connection.
+        lingering_time=LINGER_S,
         shutdown_timeout=SHUTDOWN_S,
     )
     await runner.setup()

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from detectors import say
 from watchdog.api.dashboard.figures import figures, series_table, suspects, timeline
 from watchdog.api.dashboard.html import Child, Html, el, join, link
 from watchdog.api.dashboard.steps import action_item, next_step
-from watchdog.api.dashboard.words import badge, score, share, sign_of, span, when
+from watchdog.api.dashboard.words import badge, score, share, sign_of, when
 from watchdog.model import Action, Deploy, SwitchState, Watch
 
 
@@ -85,7 +86,7 @@ def _title(view: DeployView) -> Html:
             "p",
             when(deploy.started_at, "day"),
             " UTC",
-            f", took {span(deploy.finished_at - deploy.started_at)}"
+            f", took {say.span(deploy.finished_at - deploy.started_at)}"
             if deploy.finished_at
             else ", still rolling out",
             [join(" · ", fact) for fact in facts],

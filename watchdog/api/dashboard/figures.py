@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from detectors import say
 from watchdog.api.dashboard.html import Child, Html, el
 from watchdog.api.dashboard.words import (
     after,
@@ -17,7 +18,7 @@ from watchdog.api.dashboard.words import (
     sentence,
     share,
     sign_of,
-    span,
+    visible,
     when,
 )
 from watchdog.model import Action, Deploy, Watch
@@ -170,7 +171,7 @@ def _bar(
     if now < last:
         marks.append(el("rect", x=x(now), y=0, width=2, height=24, class_="now"))
     spoken = (
-        f"From {span(deploy.started_at - first)} before the deploy to the end of the watch at {clock(last)}; "
+        f"From {say.span(deploy.started_at - first)} before the deploy to {clock(last)} UTC; "
         f"{len(found)} events, listed below."
     )
     return el("svg", marks, class_="rail", width="100%", height=24, role="img", aria_label=spoken)
@@ -186,13 +187,12 @@ def series_table(chart: Mapping[str, Any]) -> Html:
             rows.append(el("tr", name, el("td", "nothing judged yet", colspan=7)))
             continue
         is_blind = evidence["state"] == "blind"
-        visible = evidence.get("smallest_visible")
         cells = (
             ("before", amount(evidence.get("before"), spec["unit"])),
             ("now", "no data" if is_blind else amount(evidence.get("now"), spec["unit"])),
             ("change (95 %)", change(spec, evidence)),
             ("evidence / needed", f"{score(evidence['statistic'])} / {score(evidence['threshold'])}"),
-            ("smallest visible", _visible(visible, spec, evidence)),
+            ("smallest visible", visible(spec, evidence)),
             ("data", share(evidence["coverage"])),
         )
         rows.append(
@@ -227,13 +227,6 @@ def series_table(chart: Mapping[str, Any]) -> Html:
         id="series",
         data_live=True,
     )
-
-
-def _visible(visible: float | None, spec: Mapping[str, Any], evidence: Mapping[str, Any]) -> str:
-    if visible is None:
-        return "not known"
-    said = change({**spec, "bad": "up"}, {"effect": visible, "before": evidence.get("before")})
-    return said.lstrip("+")
 
 
 def figures(chart: Mapping[str, Any], watch_id: str) -> Html:

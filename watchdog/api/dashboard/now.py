@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from detectors import say
 from watchdog.api.dashboard.html import Child, Html, el, join
 from watchdog.api.dashboard.steps import next_step
-from watchdog.api.dashboard.words import badge, sign_of, span, when
+from watchdog.api.dashboard.words import badge, sign_of, when
 from watchdog.api.picture import GROUPS, Group, Picture, ServiceView
 from watchdog.model import OPEN_WATCH_STATES
 
@@ -75,7 +76,7 @@ def _row(view: ServiceView, picture: Picture) -> Html:
             view.because,
             el(
                 "span",
-                f" Blind for {span(picture.at - view.blind_since)}, since ",
+                f" Blind for {say.span(picture.at - view.blind_since)}, since ",
                 when(view.blind_since),
                 ".",
             )
@@ -100,7 +101,7 @@ def _right(view: ServiceView, picture: Picture) -> Child:
         done, whole = max(0.0, picture.at - watch.opened_at), max(1.0, watch.ends_at - watch.opened_at)
         return join(
             el("progress", value=round(min(done, whole)), max=round(whole), aria_label="watched so far"),
-            f" {span(min(done, whole))} of {span(whole)}",
+            f" {say.span(min(done, whole))} of {say.span(whole)}",
         )
     review = el("a", "Review", href=f"/d/{watch.deploy_id}") if view.group == "needs_you" else None
     return join(next_step(watch, view.action, picture.switch, is_short=True), " ", review)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.schema import Service
+from detectors import say
 from watchdog.api.dashboard.html import Child, Html, el, join, link
-from watchdog.api.dashboard.words import badge, number, sign_of, span, when
+from watchdog.api.dashboard.words import badge, sign_of, when
 from watchdog.api.picture import ServiceView
 from watchdog.model import Action, Deploy, Watch
 
@@ -90,7 +91,7 @@ def _checks(checks: Mapping[str, Mapping[str, Any]], service: Service) -> Html:
     for name, check in service.checks.items():
         result = checks.get(name) or {}
         readings = result.get("readings") or {}
-        said = ", ".join(f"{key} {number(float(value))}" for key, value in list(readings.items())[:3])
+        said = ", ".join(f"{key} {say.digits(float(value))}" for key, value in list(readings.items())[:3])
         at = result.get("at")
         rows.append(
             el(
@@ -100,7 +101,7 @@ def _checks(checks: Mapping[str, Mapping[str, Any]], service: Service) -> Html:
                 el("td", badge(result.get("outcome")) if result else "not run yet", data_label="result"),
                 el("td", str(result.get("because") or "") or said or "-", data_label="last", class_="long"),
                 el("td", when(at) if isinstance(at, int | float) else "-", data_label="at (UTC)"),
-                el("td", span(check.every), data_label="every"),
+                el("td", say.span(check.every), data_label="every"),
                 data_row=True,
             )
         )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
+from detectors import say
+from detectors.packet import decode_spec
 from watchdog.api.dashboard.html import Html, el
 
 Tone = Literal["regressed", "suspect", "healthy", "inconclusive", "blind", "observing", "none"]
@@ -98,80 +100,30 @@ def badge(state: str | None) -> Html:
     return el("span", shape(tone), " ", el("b", word), class_=f"badge {tone}")
 
 
-def number(value: float) -> str:
-    """Two significant digits, three below 1,000 for whole numbers, then 12,300."""
-    if value == 0.0:
-        return "0"
-    size = abs(value)
-    if size >= 1000:
-        return f"{round(value, 2 - math.floor(math.log10(size))):,.0f}"
-    if size >= 100 or float(value).is_integer():
-        return f"{value:.0f}"
-    return _significant(value, 2)
-
-
 def score(value: float | None) -> str:
     """Evidence or its limit, with one decimal; `-` before anything was judged."""
     return f"{value:.1f}" if value is not None and math.isfinite(value) else "-"
 
 
-def _significant(value: float, digits: int) -> str:
-    places = digits - 1 - math.floor(math.log10(abs(value)))
-    rounded = round(value, places)
-    return f"{rounded:.{max(0, places)}f}"
-
-
 def amount(value: float | None, unit: str) -> str:
-    """A value in its unit: ratios in %, seconds in ms or s; `-` when there is none."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    if unit == "ratio":
-        share = 100.0 * value
-        return "below 0.01 %" if 0.0 < share < 0.01 else f"{number(share)} %"
-    if unit == "s":
-        return f"{number(1000.0 * value)} ms" if abs(value) < 1.0 else f"{number(value)} s"
-    if unit == "bytes":
-        return _bytes(value)
-    return f"{number(value)} {per(unit)}".rstrip()
-
-
-def per(unit: str) -> str:
-    """A unit in words: `per_step` is `per step`."""
-    return unit.replace("_", " ")
-
-
-def _bytes(value: float) -> str:
-    for name in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1000.0:
-            return f"{number(value)} {name}"
-        value /= 1000.0
-    return f"{number(value)} TB"
+    """A value in its unit as the judge's own sentences say it: `3.1 %`, `210 ms`; `-` when there is none."""
+    return "-" if value is None or not math.isfinite(value) else say.value(value, unit)
 
 
 def change(spec: Mapping[str, Any], evidence: Mapping[str, Any]) -> str:
-    """`+2.7 pt (2.1 to 3.4)`: ratios in points, others in % of the level before, with the 95 % interval."""
-    effect, before = evidence.get("effect"), evidence.get("before")
-    if effect is None:
+    """`+2.7 pt, 2.1 to 3.4`: which way the number itself went, with the 95 % interval; `-` when not known."""
+    effect = [
+        evidence[key] for key in ("effect", "effect_low", "effect_high") if evidence.get(key) is not None
+    ]
+    if len(effect) < 3:
         return "-"
-    # Evidence counts worse as positive; people are told which way the number itself went.
-    direction = 1.0 if spec["bad"] == "up" else -1.0
-    if spec["unit"] == "ratio":
-        scale, unit = 100.0 * direction, "pt"
-    elif before is not None and abs(before) > 0.0:
-        scale, unit = 100.0 * direction / abs(before), "%"
-    else:
-        scale, unit = direction, per(spec["unit"])
-    low, high = evidence.get("effect_low"), evidence.get("effect_high")
-    said = f"{signed(scale * effect)} {unit}"
-    if low is None or high is None:
-        return said
-    ends = sorted((scale * low, scale * high))
-    return f"{said} ({number(ends[0])} to {number(ends[1])})"
+    return say.change(decode_spec(spec), evidence.get("before") or 0.0, *effect)
 
 
-def signed(value: float) -> str:
-    """A number with its sign, also when it is positive."""
-    return f"+{number(value)}" if value > 0 else number(value)
+def visible(spec: Mapping[str, Any], evidence: Mapping[str, Any]) -> str:
+    """The smallest change that the whole watch would find in four of five cases."""
+    size = evidence.get("smallest_visible")
+    return "not known" if size is None else say.least(decode_spec(spec), evidence.get("before"), size)
 
 
 def share(value: float | None) -> str:
@@ -184,18 +136,6 @@ def share(value: float | None) -> str:
     if 99.5 <= percent < 100.0:
         return "above 99 %"
     return f"{percent:.0f} %"
-
-
-def span(seconds: float) -> str:
-    """A duration in its largest sensible unit: `40 s`, `12 min`, `3 h`, `5 d`."""
-    size = abs(seconds)
-    if size < 100:
-        return f"{size:.0f} s"
-    if size < 100 * 60:
-        return f"{size / 60:.0f} min"
-    if size < 48 * 3600:
-        return f"{size / 3600:.0f} h"
-    return f"{size / 86400:.0f} d"
 
 
 def clock(at: float, form: Literal["hm", "hms", "day"] = "hms") -> str:
@@ -214,7 +154,7 @@ def when(at: float | None, form: Literal["hm", "hms", "day"] = "hms") -> Html:
 
 def after(at: float, start_at: float) -> str:
     """`+4 min`: how long after the deploy."""
-    return f"{'+' if at >= start_at else '-'}{span(at - start_at)}"
+    return f"{'+' if at >= start_at else '-'}{say.span(abs(at - start_at))}"
 
 
 def sentence(spec: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> str:
