@@ -28,8 +28,8 @@ Schema for editors. `config/examples/` holds a minimal and a complete file.
   file. `$${` is a literal `${`. Inside `{ }` quote it: `{token: "${NAME}"}`. Secrets are never printed; one
   written in the file is a warning.
 - **Overrides**: `WATCHDOG__API__LISTEN=0.0.0.0:8099` replaces `api.listen`, whatever a file says. Names are
-  in capitals, `__` between the levels, `_` for a dash; lists and mappings are JSON, mappings merge. Plug-ins too:
-  `WATCHDOG__TARGETS__DEPLOYER__URL`.
+  in capitals, `__` between the levels, `_` for a dash; lists and mappings are JSON; mappings merge. Also in
+  plug-ins: `WATCHDOG__TARGETS__DEPLOYER__URL`.
 - **Scalars** follow YAML 1.2. What YAML 1.1 reads differently (`no`, `012`, `12:30:00`) is refused: quote it.
 - A configuration file that every user of the machine can write is refused.
 """

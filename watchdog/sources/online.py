@@ -1,0 +1,248 @@
+"""`validate --online`: does every query find what its series needs? Asked before anything depends on it.
+
+Discovery goes through prometheus-api-client, a blocking library, in a thread with its own deadline; what is
+judged later comes through `PrometheusSource`, and a test holds both against one server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import requests
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from urllib3.util.retry import Retry
+
+from config import Loaded
+from watchdog.plan import plan_services
+from watchdog.sources.fetch import without_secrets
+from watchdog.sources.prometheus import PrometheusSource
+from watchdog.sources.protocol import Grid, Query, Source
+from watchdog.sources.selector import Selector, parse_selector
+
+LOOK_BACK_S = 28 * 86400.0
+REQUEST_S = 10.0
+# Enough to see that there is one, or more than one.
+_SERIES_MAX = 2
+_COUNTERS = ("counter", "numerator", "denominator")
+_SELECTORS = (*_COUNTERS, "histogram", "gauge")
+# What the client says of a query that Prometheus cannot parse or carry out.
+_BAD_QUERY = ("refused: HTTP Status Code 400", "refused: HTTP Status Code 422")
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a source said of one key. path: of the key in the configuration."""
+
+    path: Path
+    code: str
+    message: str
+    hint: str = ""
+    is_warning: bool = False
+
+
+def ask_sources(loaded: Loaded, *, now: float, timeout_s: float = 60.0) -> list[Finding]:
+    """Ask each source about the series that use it, within `timeout_s` per source.
+
+    Blocking; must not be called in a running loop. The world's failure is a finding on the source.
+    """
+    queries: dict[str, dict[Path, Query]] = {name: {} for name in loaded.sources}
+    for service, plan in plan_services(loaded).items():
+        for one in plan.series:
+            if one.source is not None and one.query is not None:
+                queries[one.source]["services", service, "series", one.spec.name] = one.query
+    found: list[Finding] = []
+    for name, source in loaded.sources.items():
+        path = ("sources", name)
+        if isinstance(source, PrometheusSource):
+            found += _in_time(path, timeout_s, _Prometheus(source, now).questions(path, queries[name]))
+        else:
+            found += asyncio.run(_one_read(path, source, queries[name], now, timeout_s))
+    return found
+
+
+async def _one_read(
+    path: Path, source: Source, queries: Mapping[Path, Query], now: float, timeout_s: float
+) -> list[Finding]:
+    """What one read of all queries has to complain of; the same complaint of every query is the source's."""
+    at = now // 60 * 60
+    grid = Grid(first_at=at, last_at=at, step_s=60.0)
+    try:
+        readings = await source.read(list(queries.values()), grid, now=now, timeout_s=timeout_s)
+    finally:
+        await source.close()
+    problems = {reading.problem for reading in readings}
+    if len(readings) > 1 and len(problems) == 1:
+        return [Finding(path=path, code="no-answer", message=text) for text in problems if text]
+    return [
+        Finding(path=key, code="no-data", message=reading.problem)
+        for key, reading in zip(queries, readings, strict=True)
+        if reading.problem is not None
+    ]
+
+
+Question = Callable[[], list[Finding]]
+
+
+def _in_time(path: Path, timeout_s: float, questions: Mapping[Path, Question]) -> list[Finding]:
+    """Answers of a thread, left behind when it takes too long: a blocking socket cannot be cancelled."""
+    found: list[Finding] = []
+
+    def complain(where: Path, text: str) -> None:
+        found.append(Finding(path=where, code="no-answer", message=text))
+
+    def ask() -> None:
+        for where, question in questions.items():
+            try:
+                found.extend(question())
+            except PrometheusApiClientException as error:
+                text = f"refused: {str(error)[:200]}"
+                if not text.startswith(_BAD_QUERY):
+                    return complain(path, text)
+                complain(where, text)
+            except requests.RequestException as error:
+                # The text of these errors repeats the URL with its query.
+                return complain(path, f"no answer ({type(error).__name__})")
+            except (ValueError, KeyError, TypeError) as error:
+                return complain(path, f"the answer is not Prometheus's ({type(error).__name__})")
+        return None
+
+    thread = threading.Thread(target=ask, name="validate-online", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    # A copy: the thread may still add to it.
+    answers = list(found)
+    if thread.is_alive():
+        answers.append(Finding(path=path, code="no-answer", message=f"no answer within {timeout_s:g} s"))
+    return answers
+
+
+class _Prometheus:
+    """Questions to one Prometheus server."""
+
+    def __init__(self, source: PrometheusSource, now: float) -> None:
+        headers = dict(source.headers)
+        user = password = None
+        if source.bearer_token is not None:
+            headers["Authorization"] = f"Bearer {source.bearer_token.get_secret_value()}"
+        if source.basic_auth is not None:
+            user, _, password = source.basic_auth.get_secret_value().partition(":")
+        self._client = PrometheusConnect(
+            url=source.url.rstrip("/"),
+            headers=headers,
+            auth=None if user is None else (user, password),
+            retry=Retry(total=0),
+            timeout=REQUEST_S,
+        )
+        self._shown = without_secrets(source.url)
+        self._since = datetime.fromtimestamp(now - LOOK_BACK_S, UTC)
+        self._until = datetime.fromtimestamp(now, UTC)
+
+    def questions(self, path: Path, queries: Mapping[Path, Query]) -> dict[Path, Question]:
+        """One question per query; without any, whether the server is there at all."""
+        if not queries:
+            return {path: partial(self._is_there, path)}
+        return {where: partial(self._series, where, query) for where, query in queries.items()}
+
+    def _is_there(self, path: Path) -> list[Finding]:
+        if self._client.check_prometheus_connection():
+            return []
+        return [Finding(path=path, code="no-answer", message=f"{self._shown} is not a Prometheus server")]
+
+    def _series(self, path: Path, query: Query) -> list[Finding]:
+        found = [self._selector((*path, key), query) for key in _SELECTORS if getattr(query, key)]
+        if query.query is not None:
+            found.append(self._query((*path, "query"), query))
+        return [finding for finding in found if finding is not None]
+
+    def _selector(self, path: Path, query: Query) -> Finding | None:
+        key = path[-1]
+        text: str = getattr(query, key)
+        try:
+            selector = parse_selector(text)
+        except ValueError as error:
+            return Finding(path=path, code="bad-selector", message=str(error))
+        labels = self._matching(selector)
+        if not labels:
+            return self._nothing(path, selector)
+        if key == "histogram" and "le" not in labels[0]:
+            return Finding(
+                path=path,
+                code="not-a-histogram",
+                message=f"{selector.name} has no label `le`. Give the `_bucket` series of a histogram.",
+            )
+        if key in _COUNTERS and self._type(selector.name) == "gauge":
+            return Finding(
+                path=path,
+                code="not-a-counter",
+                message=f"{selector.name} is a gauge by its metadata. Differences need a counter.",
+                is_warning=True,
+            )
+        return None
+
+    def _query(self, path: Path, query: Query) -> Finding | None:
+        result = self._client.custom_query(
+            str(query.query), params={"time": self._until.timestamp()}, timeout=REQUEST_S
+        )
+        if not result:
+            return Finding(path=path, code="no-data", message="query returns nothing now.")
+        if len(result) > 1 and not query.by:
+            return Finding(
+                path=path,
+                code="many-series",
+                message=f"query returns {len(result)} series. Aggregate them to one, as in sum(…), or name "
+                "the labels that tell them apart under `by`.",
+            )
+        return None
+
+    def _nothing(self, path: Path, selector: Selector) -> Finding:
+        """Why a selector matches no series: no such metric, no such label value, or only not yet."""
+        message = f"{selector} matches 0 series in 28 days."
+        finding = Finding(path=path, code="no-data", message=message)
+        if not self._matching(Selector(selector.name)):
+            close = _closest(selector.name, self._values("__name__", {}))
+            return replace(finding, hint=f"closest metric: {close}") if close else finding
+        for matcher in selector.matchers:
+            values = self._values(matcher.label, {"match[]": selector.name})
+            if matcher.operator == "=" and matcher.value not in values:
+                close = _closest(matcher.value, values)
+                what = f'{matcher.label}="{close}"' if close else f"there is no {matcher!s}"
+                return replace(finding, hint=f"closest label value: {what}" if close else "")
+        if path[-1] == "numerator":
+            # A counter of failures often does not exist before the first one.
+            return replace(
+                finding,
+                message=f"{message} If nothing failed yet, that is fine: it counts as 0.",
+                is_warning=True,
+            )
+        return finding
+
+    def _matching(self, selector: Selector) -> list[Mapping[str, str]]:
+        params: dict[str, Any] = {"match[]": str(selector), "limit": _SERIES_MAX}
+        labels = self._client.get_series(self._since, self._until, params)
+        if not isinstance(labels, list):
+            raise TypeError("series are a list")
+        return labels
+
+    def _values(self, label: str, params: Mapping[str, Any]) -> list[str]:
+        span = {"start": self._since.timestamp(), "end": self._until.timestamp(), "limit": 10_000}
+        values: list[str] = self._client.get_label_values(label, {**params, **span})
+        return values
+
+    def _type(self, metric: str) -> str | None:
+        known = self._client.get_metric_metadata(metric)
+        return str(known[0]["type"]) if known else None
+
+
+def _closest(word: str, known: Sequence[str]) -> str | None:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return close[0] if close else None
