@@ -8,7 +8,7 @@ from typing import Any
 
 from checks.cel_ast import Call, Const, Fold, Ident, Node, Select, children
 
-STEPS_MAX = 20_000  # nodes looked at in one evaluation: about 20 ms
+STEPS_MAX = 20_000  # paths looked at in one evaluation: about 30 ms
 
 Path = tuple[object, ...]
 
@@ -49,6 +49,18 @@ _Resolved = _Found | _Absent | _Opaque
 Scope = Mapping[str, _Resolved]
 
 
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """A comprehension: what to look at for each element of `over`."""
+
+    variable: str
+    over: Node
+    body: tuple[Node | _Loop, ...]
+
+
+_Plan = tuple[Node | _Loop, ...]
+
+
 class Guard:
     """Resolves every path of one expression. names: those of `variables` that the expression refers to.
 
@@ -56,20 +68,20 @@ class Guard:
     and what lies below, `"x" in headers` excuses `headers["x"]`, and `size(rows)` the positions in `rows`.
     """
 
-    __slots__ = ("_excused", "_sized", "_tree", "_variables", "names")
+    __slots__ = ("_excused", "_plan", "_sized", "_variables", "names")
 
     def __init__(self, tree: Node, variables: Collection[str]) -> None:
-        self._tree = tree
         self._variables = variables
         self._excused: set[Path] = set()
         self._sized: set[Path] = set()
         self.names: set[str] = set()
         self._collect(tree)
+        self._plan = self._planned(tree, frozenset(self.names))
 
     def look(self, values: Mapping[str, Any]) -> Look:
         """Resolve every path on `values`; of lists that macros go through, every element."""
         look = Look()
-        self._walk(self._tree, {name: _Found(value, name) for name, value in values.items()}, look)
+        self._walk(self._plan, {name: _Found(value, name) for name, value in values.items()}, look)
         return look
 
     def _collect(self, node: Node) -> None:
@@ -85,51 +97,43 @@ class Guard:
         for child in children(node):
             self._collect(child)
 
-    def _walk(self, node: Node, scope: Scope, look: Look) -> None:
-        look.steps += 1
-        if look.is_stopped:
-            return
-        if isinstance(node, Fold):
-            self._walk(node.over, scope, look)
-            for element in self._elements(self._resolve(node.over, scope, None)):
-                inner = {**scope, node.variable: element, node.accumulator: _OPAQUE}
-                self._walk(node.step, inner, look)
-            return
-        if _is_path(node):
-            found = self._resolve(node, scope, look)
-            if isinstance(found, _Found):
-                look.seen.setdefault(found.path, found.value)
-            if not isinstance(found, _Opaque):
-                # The key of an index is a path of its own: json.t[k].
-                for key in _keys(node):
-                    self._walk(key, scope, look)
-                return
-        for child in children(node):
-            self._walk(child, scope, look)
+    def _planned(self, node: Node, names: frozenset[str]) -> _Plan:
+        """The paths and loops below, without all that lies between them.
 
-    def _elements(self, over: _Resolved) -> list[_Resolved]:
-        match over:
-            case _Found(list() as items, path):
-                return [_Found(item, f"{path}[{n}]") for n, item in enumerate(items)]
-            case _Found(dict() as items, path):
-                return [_Found(key, f"key of {path}") for key in items]
-            case _Absent():
-                return []
-        # A range that was computed cannot be taken apart: what is below it is left to CEL.
-        return [_OPAQUE]
+        names: what a path may begin with; other names are accumulators of macros, or types as in `== int`.
+        """
+        if isinstance(node, Fold):
+            body = self._planned(node.step, names | {node.variable})
+            return (*self._planned(node.over, names), _Loop(node.variable, node.over, body))
+        below = tuple(item for child in children(node) for item in self._planned(child, names))
+        root, keys = _rooted(node)
+        if isinstance(node, Const) or root not in names:
+            return below
+        if isinstance(node, Select) and node.is_test:
+            return self._planned(node.operand, names)
+        # The key of an index is a path of its own: json.t[k].
+        return (node, *(item for key in keys for item in self._planned(key, names)))
+
+    def _walk(self, plan: _Plan, scope: Scope, look: Look) -> None:
+        for item in plan:
+            look.steps += 1
+            if look.is_stopped:
+                return
+            if isinstance(item, _Loop):
+                for element in _elements(self._resolve(item.over, scope, None)):
+                    self._walk(item.body, {**scope, item.variable: element}, look)
+            elif isinstance(found := self._resolve(item, scope, look), _Found):
+                look.seen.setdefault(found.path, found.value)
 
     def _resolve(self, node: Node, scope: Scope, look: Look | None) -> _Resolved:
         """The value at a path. look: where an absent one is noted, None = leave that to another walk."""
         match node:
             case Ident(name):
-                if name in scope:
-                    return scope[name]
-                # What is neither is the name of a type, as in type(json.x) == int.
-                return self._note((name,), name, look) if name in self._variables else _OPAQUE
-            case Select(operand, name, is_test):
+                return scope[name] if name in scope else self._note((name,), name, look)
+            case Select(operand, name, False):
                 base = self._resolve(operand, scope, look)
-                if is_test or not isinstance(base, _Found):
-                    return _OPAQUE if is_test and isinstance(base, _Found) else base
+                if not isinstance(base, _Found):
+                    return base
                 if isinstance(base.value, dict) and name in base.value:
                     return _Found(base.value[name], f"{base.path}.{name}")
                 return self._note(_static(node), f"{base.path}.{name}", look)
@@ -162,17 +166,32 @@ class Guard:
         return _ABSENT
 
 
-def _is_path(node: Node) -> bool:
-    return isinstance(node, (Ident, Select)) or (isinstance(node, Call) and node.function == "_[_]")
+def _elements(over: _Resolved) -> list[_Resolved]:
+    match over:
+        case _Found(list() as items, path):
+            return [_Found(item, f"{path}[{n}]") for n, item in enumerate(items)]
+        case _Found(dict() as items, path):
+            return [_Found(key, f"key of {path}") for key in items]
+        case _Absent():
+            return []
+    # A range that was computed cannot be taken apart: what is below it is left to CEL.
+    return [_OPAQUE]
 
 
-def _keys(node: Node) -> list[Node]:
-    match node:
-        case Select(operand):
-            return _keys(operand)
-        case Call("_[_]", (container, key)):
-            return [*_keys(container), key]
-    return []
+def _rooted(node: Node) -> tuple[str | None, list[Node]]:
+    """The name a path begins with (None for what is no path) and the keys of its indices."""
+    keys: list[Node] = []
+    while True:
+        match node:
+            case Ident(name):
+                return name, keys
+            case Select(operand):
+                node = operand
+            case Call("_[_]", (container, key)):
+                keys.append(key)
+                node = container
+            case _:
+                return None, keys
 
 
 def _static(node: Node) -> Path | None:
