@@ -53,6 +53,8 @@ class ScrapeSource:
     REQUESTS_MAX: ClassVar[int] = 8
     KEPT_STEPS: ClassVar[int] = LOOK_BACK + 6
     DEMANDS_MAX: ClassVar[int] = 5_000
+    # A tick due at the end of a step may come a little early by the wall clock; it still opens the next step.
+    EARLY_STEPS: ClassVar[float] = 0.05
 
     _session: aiohttp.ClientSession | None = field(init=False, repr=False, default=None)
     _lock: asyncio.Lock = field(init=False, repr=False, default_factory=asyncio.Lock)
@@ -109,7 +111,7 @@ class ScrapeSource:
 
     async def _scrape_once(self, step_s: float, now: float, timeout_s: float) -> None:
         scrapes = self._scrapes.setdefault(step_s, {})
-        number = math.ceil(now / step_s)
+        number = math.floor(now / step_s + self.EARLY_STEPS) + 1
         if number in scrapes:
             return
         pages: dict[str, Sums] = {}

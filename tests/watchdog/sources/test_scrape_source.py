@@ -149,6 +149,18 @@ async def test_a_tick_that_came_too_late_leaves_a_hole_not_a_spike(pages: Pages)
         np.testing.assert_array_equal(reading.values[:, 0], [50, np.nan, np.nan, 50])
 
 
+async def test_ticks_due_at_the_very_end_of_a_step_leave_no_hole_when_one_comes_early(pages: Pages) -> None:
+    async with opened(ScrapeSource(url=f"{pages.url}/metrics")) as source:
+        for number, off_s in enumerate([0.01, -0.01, 0.0, 2.0, -1.0, 0.3, 40.0, 0.0, 0.0]):
+            pages.text["/metrics"] = f"requests_total {1000 + 50 * number}\n"
+            at = START + number * STEP_S
+            grid = Grid(first_at=at - 3 * STEP_S, last_at=at, step_s=STEP_S)
+            (reading,) = await source.read([REQUESTS], grid, now=at + off_s, timeout_s=5.0)
+            if number >= 2:
+                assert reading.values[-1, 0] == 50
+    assert len(pages.seen) == 9
+
+
 async def test_processes_are_summed_and_one_that_is_gone_is_missing(pages: Pages) -> None:
     urls = (f"{pages.url}/a", f"{pages.url}/b")
     async with opened(ScrapeSource(urls=urls)) as source:
