@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from config import environment, plugins
 from config.errors import ConfigError, Problem, in_order
-from config.masking import digest, looks_secret, masked, without_secrets
+from config.masking import digest, looks_secret, masked, presentable, without_secrets
 from config.messages import did_you_mean, empty, holds, problem_of, short, unknown_key, value_at
 from config.reading import Keys, Tree, dotted, read
-from config.references import resolve
+from config.references import is_reference, resolve
 from config.rules import broken_rules
 from config.schema import CheckCommon, Kinds, Settings
 from config.shape import empty_paths, fields_of, secret_paths, texts
@@ -24,6 +24,7 @@ _SECTIONS = ("sources", "databases", "targets", "channels")
 _CHECK_KEYS = tuple(fields_of(CheckCommon))
 # Codes of what a class refuses in `__post_init__`.
 _SAID_BY_CLASS = frozenset({"bad-value", "bad-expression"})
+_UNRESOLVED = frozenset({"secret-missing", "bad-reference"})
 # Codes that say something is not there, which another problem may explain.
 _CONSEQUENCES = frozenset({"missing-key", "undecided", "two-selectors", "no-target", "nothing-to-watch"})
 
@@ -76,8 +77,9 @@ def load(paths: Sequence[Path], kinds: Kinds, environ: Mapping[str, str] | None 
     problems += [empty(path, tree) for path in empty_paths(Settings, tree.value)]
     problems += broken_rules(settings, tree)
     problems += _secrets_in_files(tree, secret - references.paths)
+    # Where a reference leads nowhere there is no secret, only its name.
     known_secrets = references.secrets | {
-        text for path in secret for text in texts(value_at(tree.value, path))
+        text for path in secret for text in texts(value_at(tree.value, path)) if not is_reference(text)
     }
     cleaned = without_secrets(_unexplained(problems), known_secrets)
     errors = [problem for problem in cleaned if problem.severity == "error"]
@@ -182,6 +184,9 @@ def _settings(tree: Tree, entries: Iterable[_Entry], hidden: set[Keys], problems
         if path[: len(entry.path)] == entry.path and path[len(entry.path)] in entry.own
     }
     value = masked(tree.value, inside)
+    for entry in entries:
+        keys = value_at(value, entry.path)
+        keys |= {key: presentable(keys[key]) for key in entry.own}
     for key in [key for key in value if key not in Settings.model_fields]:
         problems.append(unknown_key((key,), Settings.model_fields, tree))
         del value[key]
@@ -247,10 +252,13 @@ def _secrets_in_files(tree: Tree, paths: Iterable[Keys]) -> list[Problem]:
 def _unexplained(problems: Collection[Problem]) -> list[Problem]:
     """Without what only follows from another error: a misspelt key is also a missing one."""
     errors = [problem for problem in problems if problem.severity == "error"]
+    # What a plug-in says of the name of a reference says nothing of the value.
+    unresolved = {problem.path for problem in problems if problem.code in _UNRESOLVED}
     return [
         problem
         for problem in problems
-        if problem.code not in _CONSEQUENCES or not any(_explains(other, problem) for other in errors)
+        if (problem.path not in unresolved or problem.code in _UNRESOLVED)
+        and (problem.code not in _CONSEQUENCES or not any(_explains(other, problem) for other in errors))
     ]
 
 

@@ -37,6 +37,15 @@ def masked(value: Any, secret: Collection[Keys], path: Keys = ()) -> Any:
     return value
 
 
+def presentable(value: Any) -> Any:
+    """A copy of a tree in which no URL has a user, a password or a query value."""
+    if isinstance(value, dict):
+        return {key: presentable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [presentable(item) for item in value]
+    return _clean(value, ()) if isinstance(value, str) else value
+
+
 def looks_secret(key: str) -> bool:
     """True for a key or a header whose value is a credential by its name."""
     return re.search(_TELLING, key, re.IGNORECASE) is not None

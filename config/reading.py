@@ -1,14 +1,14 @@
 """YAML files to one plain tree that still knows where every key and value was written.
 
-PyYAML reads YAML 1.1, in which `no` is false, 012 is ten and 12:30:00 is 45000. Here scalars follow the 1.2
-core rules, and a plain scalar that 1.1 would have turned into something else is refused, not guessed.
+Nothing is constructed from tags, sizes are bounded, and problems are collected: one bad file does not hide
+what is wrong in the next.
 """
 
 from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from config.errors import Problem
+from config.scalars import core_value, doubt_of, implicit_tag
 
 # Far above any real configuration, far below what would hurt: a file, files in all, values after aliases.
 FILE_BYTES_MAX = 1_000_000
@@ -25,15 +26,6 @@ NODES_MAX = 100_000
 DEPTH_MAX = 40
 
 Keys = tuple[str | int, ...]
-
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_WORDS: Mapping[str, bool | None] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
-_YAML_1_1 = yaml.resolver.Resolver()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +208,7 @@ class _Reader:
         if len(path) > DEPTH_MAX:
             self._report(node, "too-deep", f"nested deeper than {DEPTH_MAX} levels.", path)
             return None
-        if node.tag != _implicit_tag(node):
+        if node.tag != implicit_tag(node):
             self._report(node, "bad-tag", "tags (`!…`) are not understood. Remove it, or use quotes.", path)
             return None
         if isinstance(node, MappingNode):
@@ -254,7 +246,7 @@ class _Reader:
             return None
         text: str = node.value
         # A number as a key (`404:`) is read as text; a word that 1.1 makes a boolean may be meant as one.
-        if node.style is None and isinstance(_core(text), str):
+        if node.style is None and isinstance(core_value(text), str):
             self._refuse_1_1(node, (*path, text))
         return text
 
@@ -263,7 +255,7 @@ class _Reader:
             raise TypeError(f"a YAML node of an unknown class: {type(node).__name__}")
         if node.style is not None:
             return node.value
-        value = _core(node.value)
+        value = core_value(node.value)
         if value != value or value in (float("inf"), float("-inf")):
             self._report(node, "bad-number", "a number must be finite.", path)
             return None
@@ -271,27 +263,10 @@ class _Reader:
         return value
 
     def _refuse_1_1(self, node: ScalarNode, path: Keys) -> None:
-        text: str = node.value
-        older = _implicit_tag(node).rpartition(":")[2]
-        value = _core(text)
-        same = {
-            "str": True,
-            "null": value is None,
-            "bool": isinstance(value, bool),
-            "float": isinstance(value, float),
-            "int": isinstance(value, int),
-        }.get(older, False)
-        # A leading zero is octal in YAML 1.1, decimal in 1.2, and mostly meant as text: 0042.
-        if not same or re.fullmatch(r"[-+]?0[0-9]+", text):
-            hint = "write true or false" if older == "bool" else "put it in quotes"
-            self._report(
-                node,
-                "ambiguous",
-                f'`{text}` means something else in YAML 1.1 ({older}). Write "{text}" if you mean the text'
-                + {"bool": ", or true or false.", "int": ", or the plain number."}.get(older, "."),
-                path,
-                hint=hint,
-            )
+        doubt = doubt_of(node)
+        if doubt is not None:
+            message, hint = doubt
+            self._report(node, "ambiguous", message, path, hint=hint)
 
     def _note(self, key_node: Node, value_node: Node, path: Keys) -> None:
         self._tree.keys[path] = self._mark(key_node)
@@ -336,32 +311,3 @@ class _Reader:
             said = " ".join(part for part in (error.context, error.problem) if part)
             problem = self._tree.at(mark, "not-yaml", f"this is not YAML: {said}.", ())
         self._problems.append(problem)
-
-
-def _implicit_tag(node: Node) -> str:
-    """The tag YAML 1.1 gives a node that has none written."""
-    implicit = (node.style is None, node.style is not None) if isinstance(node, ScalarNode) else (True, False)
-    value = node.value if isinstance(node, ScalarNode) else None
-    # The stubs leave this method without types.
-    tag: str = _YAML_1_1.resolve(type(node), value, implicit)  # type: ignore[no-untyped-call]
-    return tag
-
-
-def _core(text: str) -> Any:
-    """A plain scalar by the YAML 1.2 core schema."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text):
-        # int() refuses thousands of digits; as a float they are out of range of every key anyway.
-        if len(text) > 18:
-            return float(text) if text.lstrip("+-").isdigit() else text
-        return (
-            int(text, 8) if text.startswith("0o") else int(text, 16) if text.startswith("0x") else int(text)
-        )
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if re.fullmatch(r"[-+]?\.(?:inf|Inf|INF)", text):
-        return float(text.replace(".", ""))
-    if text in (".nan", ".NaN", ".NAN"):
-        return float("nan")
-    return text

@@ -28,6 +28,11 @@ class References:
     problems: list[Problem] = field(default_factory=list)
 
 
+def is_reference(text: str) -> bool:
+    """True if the whole text is one reference."""
+    return text.startswith("file:/") or _REFERENCE.fullmatch(text) is not None
+
+
 def resolve(tree: Tree, environ: Mapping[str, str]) -> References:
     """Replace every reference in the tree, in place; one that leads nowhere is a problem and stays."""
     found = References()

@@ -163,6 +163,12 @@ class TestSecrets:
         header = loaded.sources["m"].headers["Authorization"].get_secret_value()
         assert header == f"Bearer {ENVIRON['HOOK']}"
 
+    def test_the_settings_show_no_password_in_a_url(self, tmp_path: Path) -> None:
+        text = VALID.replace("http://m", "https://u:SECRETCANARY@m/x?token=SECRETCANARY&page=2#a")
+        loaded = load(tmp_path, text)
+        assert loaded.sources["m"].url == "https://u:SECRETCANARY@m/x?token=SECRETCANARY&page=2#a"
+        assert loaded.settings.sources["m"].model_extra == {"url": "https://***@m/x?token=***&page=***#a"}
+
     def test_one_in_the_file_is_a_warning_that_does_not_show_it(self, tmp_path: Path) -> None:
         text = VALID.replace('webhook: "${HOOK}"', "webhook: SECRETCANARY-literal").replace(
             "kind: metrics,", "kind: metrics, headers: {X-Token: SECRETCANARY-2, Accept: text/plain},"
@@ -196,6 +202,12 @@ class TestSecrets:
                 {**ENVIRON, "EMPTY": ""},
             )
         assert [(p.code, p.path, p.line) for p in caught.value.problems] == [(code, "channels.c.webhook", 4)]
+        assert reference in str(caught.value)
+
+    def test_a_missing_one_is_the_only_error_of_its_key(self, tmp_path: Path) -> None:
+        with pytest.raises(config.ConfigError) as caught:
+            load(tmp_path, VALID.replace("kind: hook,", "kind: hook, tries: '${TRIES}',"))
+        assert [(p.code, p.path) for p in caught.value.problems] == [("secret-missing", "targets.t.tries")]
 
     @pytest.mark.parametrize(
         "change",
