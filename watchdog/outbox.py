@@ -20,7 +20,7 @@ from watchdog.model import Action, SwitchState
 from watchdog.retrying import until_stored
 from watchdog.rollback.protocol import Target
 from watchdog.rollback.sending import RollbackSender
-from watchdog.store.protocol import Store
+from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 
 log = logging.getLogger("watchdog.outbox")
 
@@ -44,7 +44,8 @@ class Outbox:
     kill_switch: asked before every rollback is sent; while it is on (or actions are disarmed) none is.
     running_version: of a service, None when there is no signal or it cannot be read. confirm_within_s: how
     long an acknowledged rollback may take to be confirmed. channels_default, channels_page, public_url: for
-    the alerts that sending itself gives rise to. per_target: rollbacks at one target at a time.
+    the alerts that sending itself gives rise to. rollback_timeout_s: of one attempt at most, whatever the
+    target is configured with. per_target: rollbacks at one target at a time.
     end_s: how long an attempt that is on the wire may still take when the daemon ends.
     """
 
@@ -58,7 +59,7 @@ class Outbox:
     channels_default: Sequence[str]
     channels_page: Sequence[str]
     public_url: str | None = None
-    rollback_timeout_s: float = 15.0
+    rollback_timeout_s: float = 60.0
     alert_timeout_s: float = 10.0
     per_target: int = 4
     end_s: float = 2.0
@@ -129,7 +130,7 @@ class Outbox:
             try:
                 while True:
                     wanted.clear()
-                    for name, work in await sender.due():
+                    for name, work in await self._due(sender):
                         task = lanes.create_task(_awaited(work), name=name)
                         running.add(task)
                         task.add_done_callback(running.discard)
@@ -140,6 +141,15 @@ class Outbox:
             finally:
                 if running:
                     await asyncio.wait(running, timeout=self.end_s)
+
+    async def _due(self, sender: _Sender) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        try:
+            return await sender.due()
+        except StoreDead:
+            raise
+        except StoreUnavailable as error:
+            log.warning("nothing can be sent", extra={"because": str(error)})
+            return []
 
     async def _rest(self, wanted: asyncio.Event, seconds: float) -> None:
         """Until somebody calls `wake`, or it is time to look by ourselves."""

@@ -15,6 +15,7 @@ class MemoryStore:
     """What is in it is durable: it outlives the outbox that a test ends or crashes.
 
     before, after: called with a name at each write, before and after it has happened; they may raise.
+    reading: called when actions or watches are read; it may raise.
     moves: every move that happened, as (key, from, to). epoch: as if it were opened once more by `reopen`.
     """
 
@@ -28,6 +29,7 @@ class MemoryStore:
         self.known_watches: dict[str, Watch] = {WATCH.id: WATCH}
         self.before: Callable[[str], None] = lambda _: None
         self.after: Callable[[str], None] = lambda _: None
+        self.reading: Callable[[], None] = lambda: None
 
     def as_store(self) -> Store:
         """This store where a whole one is asked for."""
@@ -45,6 +47,7 @@ class MemoryStore:
         return sorted(found, key=lambda d: -d.started_at)[:limit]
 
     async def watch(self, watch_id: str) -> Watch | None:
+        self.reading()
         return self.known_watches.get(watch_id)
 
     async def decisions(self, watch_id: str) -> list[tuple[float, str, str]]:
@@ -56,6 +59,7 @@ class MemoryStore:
     async def actions(
         self, *, service: str | None = None, states: Sequence[ActionState] | None = None, limit: int = 100
     ) -> list[Action]:
+        self.reading()
         found = [
             a
             for a in self.rows.values()

@@ -15,6 +15,7 @@ from watchdog.alerts.text import clock_time
 from watchdog.clock import Clock
 from watchdog.model import Action, ActionState, Alert, AlertKind, Decision, Progress, Sent, SwitchState
 from watchdog.retrying import delay_s, until_stored
+from watchdog.rollback.overtaken import overtaken
 from watchdog.rollback.protocol import Target
 from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 
@@ -149,7 +150,7 @@ class RollbackSender:
             # The switch went on while the step was written: nothing has left, so it is undone.
             because = "held back by the kill switch; nothing was sent"
             changes = {"attempts": action.attempts, "next_attempt_at": action.next_attempt_at}
-            await self._store_move(sending, to=action.state, because=because, changes=changes)
+            await self._conclude(sending, to=action.state, because=because, changes=changes)
             return
         await self._record(sending, target, await self._attempt(target, sending))
 
@@ -169,23 +170,16 @@ class RollbackSender:
         return True
 
     async def _is_outdated(self, action: Action) -> bool:
-        """Ends an action that another change has overtaken since it was decided."""
+        """Ends an action that another change has overtaken since it was decided; nobody is paged for that."""
         version = await self._read_version(action.service)
-        if version == action.to_version and action.attempts > 0:
-            # The answer was lost, the rollback was not: it is verified like any other.
-            because = f"already at {version}: an earlier attempt took effect"
-            await self._acknowledge(action, because, poll_url=None)
-        elif version == action.to_version:
-            await self._end(action, "expired", f"already at {version}", page=False)
-        elif version is None:
-            newer = await self._newer_deploy(action)
-            if newer is None:
-                return False
-            await self._end(action, "expired", f"superseded by {newer}", page=False)
-        elif version != action.from_version:
-            await self._end(action, "expired", f"superseded by {version}", page=False)
-        else:
+        ended = overtaken(action, version, await self.store.deploys(service=action.service))
+        if ended is None:
             return False
+        state, because = ended
+        if state == "acked":
+            await self._acknowledge(action, because, poll_url=None)
+        else:
+            await self._end(action, "expired", because, page=False)
         return True
 
     async def _read_version(self, service: str) -> str | None:
@@ -194,16 +188,6 @@ class RollbackSender:
                 return await self.running_version(service)
         except TimeoutError:
             return None
-
-    async def _newer_deploy(self, action: Action) -> str | None:
-        """Version of a newer deploy that does not itself go where we want to go; asked without a signal."""
-        for deploy in await self.store.deploys(service=action.service, limit=100):
-            if deploy.id == action.deploy_id:
-                return None
-            is_other = deploy.environment == action.environment and not deploy.is_failed
-            if is_other and deploy.rolls_back is None and deploy.to_version != action.to_version:
-                return deploy.to_version
-        return None
 
     async def _give_up(self, action: Action, now: float) -> None:
         until = f"it was valid until {clock_time(action.valid_until_at, now)}"
@@ -232,7 +216,7 @@ class RollbackSender:
         elif sent.outcome == "retry" or target.idempotent:
             wait_s = delay_s(action.key, action.attempts, sent.retry_after_s)
             next_at = min(self.clock.wall_s() + wait_s, action.valid_until_at)
-            await self._store_move(
+            await self._conclude(
                 action,
                 to="retry_wait",
                 because=sent.because,
@@ -252,9 +236,8 @@ class RollbackSender:
             "poll_url": poll_url,
             "next_attempt_at": None,
         }
-        alerts = await self._told("rolling_back", replace(action, **changes), "")
-        await self._store_move(
-            action, to="acked", because=because, changes=changes, alerts=alerts, attempt=attempt
+        await self._conclude(
+            action, to="acked", because=because, changes=changes, kind="rolling_back", attempt=attempt
         )
         self.sent += 1
 
@@ -291,8 +274,7 @@ class RollbackSender:
     ) -> None:
         """Into `expired`, `unknown` or `refused`, with the alerts that say so."""
         kind: AlertKind = "expired" if to == "expired" else "refused" if to == "refused" else "unknown"
-        alerts = await self._told(kind, action, because, page=page)
-        await self._store_move(action, to=to, because=because, alerts=alerts, attempt=attempt)
+        await self._conclude(action, to=to, because=because, kind=kind, page=page, attempt=attempt)
         self.dropped += 1
 
     async def _told(
@@ -318,9 +300,26 @@ class RollbackSender:
             page=page,
         )
 
-    async def _store_move(self, action: Action, **move: Any) -> Action | None:
-        """A move that records what has already happened, so it is tried until it is durable."""
-        return await until_stored(lambda: self._move(action, **move), self.clock)
+    async def _conclude(
+        self,
+        action: Action,
+        *,
+        to: ActionState,
+        because: str,
+        changes: Mapping[str, Any] | None = None,
+        kind: AlertKind | None = None,
+        page: bool | None = None,
+        attempt: str | None = None,
+    ) -> None:
+        """Record what has already happened, with the alerts that say so; tried until it is durable."""
+        changed = replace(action, **(changes or {}))
+        said = "" if kind == "rolling_back" else because
+
+        async def write() -> None:
+            alerts = await self._told(kind, changed, said, page=page) if kind else ()
+            await self._move(action, to=to, because=because, changes=changes, alerts=alerts, attempt=attempt)
+
+        await until_stored(write, self.clock)
 
     async def _move(
         self,

@@ -406,11 +406,12 @@ async def test_no_durable_step_no_send() -> None:
     assert (rig.state, len(rig.target.sent)) == ("acked", 1)
 
 
-async def test_an_outcome_is_stored_as_soon_as_the_store_takes_it() -> None:
+@pytest.mark.parametrize("hook", ["before", "reading"])
+async def test_an_outcome_is_stored_as_soon_as_the_store_takes_it(hook: str) -> None:
     rig = Rig(idempotent=False)
     is_full = False
 
-    def full(step: str) -> None:
+    def full(step: str = "") -> None:
         if is_full:
             raise StoreUnavailable("no space left")
 
@@ -418,7 +419,8 @@ async def test_an_outcome_is_stored_as_soon_as_the_store_takes_it() -> None:
         nonlocal is_full
         is_full = is_full or step == "answer"
 
-    rig.store.before, rig.target.before = full, fill
+    setattr(rig.store, hook, full)
+    rig.target.before = fill
     rig.put(GOAL)
     async with rig.running():
         await rig.clock.advance(60)
@@ -427,6 +429,22 @@ async def test_an_outcome_is_stored_as_soon_as_the_store_takes_it() -> None:
         await rig.clock.advance(2)
     assert rig.state == "acked"
     assert len(rig.target.sent) == 1
+
+
+async def test_a_store_that_cannot_be_read_is_asked_again() -> None:
+    rig = Rig()
+    rig.put(GOAL)
+
+    def unreadable() -> None:
+        raise StoreUnavailable("disk I/O error")
+
+    rig.store.reading = unreadable
+    async with rig.running():
+        await rig.clock.advance(60)
+        assert rig.target.sent == []
+        rig.store.reading = lambda: None
+        await rig.clock.advance(2)
+    assert rig.state == "acked"
 
 
 async def test_a_dead_store_ends_the_outbox() -> None:
