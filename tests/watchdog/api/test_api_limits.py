@@ -47,7 +47,7 @@ async def test_a_chunked_body_over_the_limit_is_refused(open_site: Site) -> None
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 async def test_a_compressed_bomb_is_refused_after_decompression(encoding: str, open_site: Site) -> None:
     pack = gzip.compress if encoding == "gzip" else zlib.compress
-    bomb = pack(b" " * (200 * MIB), 9)
+    bomb = pack(b" " * (50 * MIB), 9)
     assert len(bomb) < MIB
     assert await post(open_site, bomb, **{"Content-Encoding": encoding}) == 413
 

@@ -10,7 +10,7 @@ from detectors import say
 from watchdog.api.dashboard.figures import figures, series_table, suspects, timeline
 from watchdog.api.dashboard.html import Child, Html, el, join, link
 from watchdog.api.dashboard.steps import action_item, next_step
-from watchdog.api.dashboard.words import badge, score, share, sign_of, when
+from watchdog.api.dashboard.words import badge, share, sign_of, when
 from watchdog.model import Action, Deploy, SwitchState, Watch
 
 
@@ -133,10 +133,7 @@ _CALIBRATION = {
 def _belief(verdict: Mapping[str, Any]) -> Html | None:
     if not verdict:
         return None
-    said: list[str] = []
-    if verdict.get("threshold"):
-        said.append(f"evidence {score(verdict['statistic'])} of {score(verdict['threshold'])} needed")
-    said.append(_CALIBRATION.get(str(verdict.get("calibration")), "calibration unknown"))
+    said = [_CALIBRATION.get(str(verdict.get("calibration")), "calibration unknown")]
     if verdict.get("coverage") is not None:
         said.append(f"{share(verdict['coverage'])} of the expected data arrived")
     return el("p", "; ".join(said), class_="dim")

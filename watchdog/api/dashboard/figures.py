@@ -97,10 +97,9 @@ def timeline(
         if do != said:
             found.append((at, "decision", f"{do.replace('_', ' ')}: {because}"))
         said = do
-    for action in actions:
-        found.append((action.created_at, "action", f"rollback {sign_of('proposed').word}: {action.because}"))
-        if action.acked_at is not None:
-            found.append((action.acked_at, "action", f"accepted by {action.target}"))
+    found.extend(
+        (action.acked_at, "action", f"accepted by {action.target}") for action in actions if action.acked_at
+    )
     if watch.closed_at is not None:
         found.append((watch.closed_at, "decision", f"watch closed: {sign_of(watch.state).word}"))
     found.sort(key=lambda item: item[0])

@@ -119,21 +119,23 @@
 
   let stream = null;
   let heardAt = 0;
-  let shownAt = 0;
+  let shownAt = Number(document.querySelector("#clock time").dataset.at);
+  let brokenAt = 0;
   let number = null;
 
   function heard() {
     heardAt = performance.now();
+    brokenAt = 0;
     setLive(true);
   }
 
   function setLive(isLive) {
     byId("live").className = `live ${isLive ? "on" : "off"}`;
     byId("live-word").textContent = isLive ? "live" : "not live";
-    body.classList.toggle("is-lost", !isLive && heardAt > 0);
+    body.classList.toggle("is-lost", !isLive);
     const banner = byId("lost");
-    banner.hidden = isLive || heardAt === 0;
-    if (!banner.hidden) {
+    banner.hidden = isLive;
+    if (!isLive) {
       const zone = body.dataset.zone === "utc" ? "UTC" : "local time";
       const gone = Math.round((performance.now() - heardAt) / 1000);
       banner.textContent = `Live updates stopped ${gone} s ago; showing ${timeText(shownAt, "hms")} ${zone}.`;
@@ -150,6 +152,11 @@
       number = state.number;
     });
     stream.addEventListener("beat", heard);
+    stream.addEventListener("error", () => {
+      brokenAt = brokenAt || performance.now();
+      // Closed for good (a refusal, not a lost line): the browser will not try again, so we do.
+      if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+    });
   }
 
   // Hidden tabs let go of their connection: browsers allow six to one server.
@@ -162,7 +169,9 @@
     }
   });
   setInterval(() => {
-    if (!document.hidden && heardAt && performance.now() - heardAt > 15000) setLive(false);
+    const now = performance.now();
+    const isLost = (brokenAt && now - brokenAt > 4000) || (heardAt && now - heardAt > 15000);
+    if (!document.hidden && isLost) setLive(false);
   }, 1000);
 
   // Keys. None of them approves, vetoes or changes anything.
