@@ -11,13 +11,14 @@ _JOINER = "\u200d"
 # Not printable, and yet they belong to the character before them.
 _KEPT_FORMATS = frozenset({_JOINER, "\u200c", "\ufe0e", "\ufe0f"})
 _CLUSTER_MAX = 32
+_CHARS_MAX = 40_000
 
 
 def clean(text: str) -> str:
     """The text in NFC on one line, without control characters, direction overrides and lone surrogates."""
     kept = []
-    # Ten times any limit of a receiver: normalising a megabyte to throw it away would only cost time.
-    for c in unicodedata.normalize("NFC", text[:400_000]):
+    # Ten times the largest limit of a message: normalising a megabyte to throw it away only costs time.
+    for c in unicodedata.normalize("NFC", text[:_CHARS_MAX]):
         category = unicodedata.category(c)
         if c in _KEPT_FORMATS or not category.startswith("C") or category == "Co":
             kept.append(" " if category.startswith("Z") else c)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, get_args
+from itertools import product
+from typing import get_args
 
 import pytest
 from pydantic import SecretStr
@@ -99,14 +100,14 @@ async def test_hostile_text_passes_the_receiver_s_contract(kind: str, text: str)
         await channel.close()
 
 
-@pytest.mark.parametrize("event", get_args(AlertEvent))
-@pytest.mark.parametrize("alert_kind", get_args(AlertKind))
 @pytest.mark.parametrize("kind", sorted(CHANNELS))
-async def test_every_kind_of_alert_is_taken(kind: str, alert_kind: Any, event: Any) -> None:
+async def test_every_kind_of_alert_is_taken(kind: str) -> None:
     make_receiver, make_channel = MAKERS[kind]
     async with make_receiver() as receiver:
         channel = make_channel(receiver.url)
-        alert = replace(ALERT, kind=alert_kind, event=event, fields={}, link=None, from_version=None)
-        sent = await channel.send(alert, now=NOW, timeout_s=5.0)
-        assert sent.outcome == "done", sent
+        bare = replace(ALERT, fields={}, link=None, from_version=None)
+        for alert_kind, event in product(get_args(AlertKind), get_args(AlertEvent)):
+            alert = replace(bare, kind=alert_kind, event=event)
+            sent = await channel.send(alert, now=NOW, timeout_s=5.0)
+            assert sent.outcome == "done", (alert_kind, event, sent)
         await channel.close()
