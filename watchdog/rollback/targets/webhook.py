@@ -32,8 +32,9 @@ _NOT_TAKEN = frozenset({408, 425, 429})
 class StatusPoll:
     """Where an accepted rollback tells how far it is.
 
-    url: with `{key}` for the idempotency key, on the same origin as the target. path: JSON path of the state
-    in the answer. done, failed: the states that end it; any other state means that it is still running.
+    url: with `{key}` for the idempotency key, on the same origin as the target. path: JSON path of the
+    state in the answer. done: states that mean success. failed: states that mean failure; with any other
+    the rollback is still running.
     """
 
     url: str
@@ -50,7 +51,8 @@ class WebhookTarget:
     request. body: JSON template; its places are `{key}`, `{environment}`, `{service}`, `{deploy}`,
     `{from_version}`, `{to_version}` and `{because}`; without a template all are sent under these names.
     idempotent: the deployer honours `Idempotency-Key`, so that the same key twice is one rollback; with
-    `false` nothing is ever sent twice. status: where to ask for completion. timeout_s: of one attempt.
+    `false` nothing is ever sent twice. status: where to ask for completion. timeout_s: longest wait for the
+    answer to one attempt, at most 60 s.
     """
 
     url: str = field(repr=False)
