@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -42,20 +41,6 @@ def make_app(ports: Ports, bounds: Bounds | None = None) -> web.Application:
     return app
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A running server: where it listens."""
-
-    host: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        """Base address without a trailing slash."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
-
-
 def refuse_open_door(host: str, ports: Ports) -> None:
     """Raise ValueError for an address beyond loopback while nobody has a token."""
     if ports.settings.api.tokens or host == "localhost" or is_loopback(host):
@@ -85,8 +70,8 @@ class _Door(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def serve(ports: Ports, *, host: str, port: int, bounds: Bounds | None = None) -> AsyncIterator[Served]:
-    """Listen until the block ends; port 0 takes a free one, told by `Served.port`.
+async def serve(ports: Ports, *, host: str, port: int, bounds: Bounds | None = None) -> AsyncIterator[int]:
+    """Listen until the block ends; gives the bound port, which matters for port 0.
 
     Raises OSError when the address cannot be taken, ValueError when it lies beyond loopback and no token is
     configured (S-5).
@@ -113,7 +98,7 @@ async def serve(ports: Ports, *, host: str, port: int, bounds: Bounds | None = N
             lambda: _Door(server, bounds.connections_max), host, port, backlog=128
         )
         try:
-            yield Served(host, listener.sockets[0].getsockname()[1])
+            yield int(listener.sockets[0].getsockname()[1])
         finally:
             listener.close()
     finally:

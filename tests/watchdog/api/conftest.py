@@ -64,10 +64,10 @@ class Site:
 async def site_of(daemon: FakeDaemon, bounds: Bounds | None = None) -> AsyncIterator[Site]:
     """Serve a daemon on a free loopback port."""
     async with (
-        serve(daemon.ports(), host="127.0.0.1", port=0, bounds=bounds) as served,
+        serve(daemon.ports(), host="127.0.0.1", port=0, bounds=bounds) as port,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
-        yield Site(daemon, served.url, served.port, session)
+        yield Site(daemon, f"http://127.0.0.1:{port}", port, session)
 
 
 @pytest.fixture
