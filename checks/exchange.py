@@ -22,6 +22,7 @@ from checks.model import Outcome, World
 USER_AGENT = "deploy-watchdog (synthetic check)"
 CHUNK_BYTES = 65_536
 REDIRECTS_MAX = 5
+RESOLVING = "resolving the name"  # the one stage whose slowness is ours
 VARIABLES: Mapping[str, str] = {
     "status": "int",
     "headers": "map<string,string>",
@@ -171,7 +172,8 @@ async def exchange(
                     stages=stages,
                 )
     except TimeoutError:
-        return Problem("fail", f"{place}: no answer within {timeout_s:g} s ({stages.at})")
+        outcome: Outcome = "error" if stages.at == RESOLVING else "fail"
+        return Problem(outcome, f"{place}: no answer within {timeout_s:g} s ({stages.at})")
     except (aiohttp.ClientError, OSError) as error:
         outcome, what = _blame(error)
         return Problem(outcome, f"{place}: {what}")
@@ -233,7 +235,7 @@ async def _redirected(_: object, __: SimpleNamespace, redirect: aiohttp.TraceReq
 
 
 async def _dns_began(_: object, context: SimpleNamespace, __: object) -> None:
-    context.trace_request_ctx.at = "resolving the name"
+    context.trace_request_ctx.at = RESOLVING
     context.trace_request_ctx.begin("dns")
 
 

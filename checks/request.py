@@ -75,6 +75,10 @@ class Request:
         refuse_url(written[0], self.url)
         if self.json is not None and self.body is not None:
             raise ValueError("body: write either json or body, not both")
+        try:
+            json_module.dumps(self.json, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"json: cannot be sent as JSON ({error})") from None
         if self.body_bytes_max < 1:
             raise ValueError("body_bytes_max: write a number of bytes above 0")
         if any(name.lower() == "authorization" for name in self.headers) and re.match(
@@ -96,7 +100,8 @@ class Request:
             v.get_secret_value() for name, v in self.headers.items() if name.lower() not in _OPEN_HEADERS
         ]
         query = [value for name, value in url.query.items() if is_telling(name)]
-        return [*hidden, *telling_values(self.json), *query, url.password or ""]
+        found = [*hidden, *telling_values(self.json), *query, url.password or ""]
+        return [PLACEHOLDER.sub("", secret) for secret in found]
 
     def placeholders(self, *, in_body: bool = True) -> set[str]:
         """Every `{name}` in URL and headers, and in body and JSON if `in_body`."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
 
 from checks.blame import blame
+from checks.exchange import RESOLVING
 from checks.model import CheckResult, Outcome, World
 from checks.text import finish
 from checks.values import show
@@ -18,8 +21,8 @@ class TcpCheck:
     """Connect, send `send` if given, and read until `expect` was seen.
 
     expect: text that must occur in the first 64 KiB of what the other side says. tls: speak TLS, verified
-    for `host`. Readings: connect_s (with TLS), total_s; only of runs that passed, so that a fast refusal
-    never looks like a low latency.
+    for `host`. Readings: dns_s, connect_s (with TLS), total_s; only of runs that passed, so that a fast
+    refusal never looks like a low latency.
     """
 
     host: str
@@ -41,11 +44,16 @@ class TcpCheck:
         began_s = world.mono_s()
         readings: dict[str, float] = {}
         outcome: Outcome
+        stage = RESOLVING
         try:
             async with asyncio.timeout(world.timeout_s):
-                reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls or None)
+                loop = asyncio.get_running_loop()
+                found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+                readings["dns_s"], stage = world.mono_s() - began_s, "connecting"
+                reader, writer = await self._connect([str(address[0]) for *_, address in found])
                 try:
-                    readings["connect_s"] = world.mono_s() - began_s
+                    stage = "connected, but silent"
+                    readings["connect_s"] = world.mono_s() - began_s - readings["dns_s"]
                     because = await self._talk(reader, writer)
                     outcome = "fail" if because else "pass"
                 finally:
@@ -53,8 +61,8 @@ class TcpCheck:
                     writer.transport.abort()
             readings["total_s"] = world.mono_s() - began_s
         except TimeoutError:
-            stage = "connected, but silent" if readings else "connecting"
-            outcome, because = "fail", f"no answer within {world.timeout_s:g} s ({stage})"
+            outcome = "error" if stage == RESOLVING else "fail"
+            because = f"no answer within {world.timeout_s:g} s ({stage})"
         except OSError as error:
             outcome, because = blame(error)
         place = f"{self.host}:{self.port}"
@@ -64,6 +72,18 @@ class TcpCheck:
             f"{place}: {because}" if because else "",
             readings=readings if outcome == "pass" else {},
             details=(f"{' ok ' if outcome == 'pass' else 'FAIL'} TCP {place}  total {spent_ms:.0f} ms",),
+        )
+
+    async def _connect(self, addresses: list[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the first address that takes one; what the last one says is what counts."""
+        name = self.host if self.tls else None
+        for address in addresses[:-1]:
+            with suppress(OSError):
+                return await asyncio.open_connection(
+                    address, self.port, ssl=self.tls or None, server_hostname=name
+                )
+        return await asyncio.open_connection(
+            addresses[-1], self.port, ssl=self.tls or None, server_hostname=name
         )
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:

@@ -16,7 +16,8 @@ DETAILS_MAX = 100
 SECRET_CHARS_MIN = 4  # shorter texts occur by chance; masking them would only garble the message
 
 _TELLING = re.compile(
-    r"pass(word|wd|phrase)?$|secret|token|api.?key|credential|session|cookie|^auth", re.IGNORECASE
+    r"pass(word|wd|phrase)?$|secret|token|api.?key|credential|session|cookie|^auth($|oriz|entic|_)",
+    re.IGNORECASE,
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 from pydantic import SecretStr
@@ -55,6 +56,10 @@ class Postgres:
         if not is_complete:
             # The text itself is a secret, so it cannot be part of the message.
             raise ValueError("dsn: not a PostgreSQL URL; write postgresql://user:password@host:port/database")
+        for key, files in parse_qs(parts.query).items():
+            # Missing at connection time, it would look like a server that is not there.
+            if key in ("sslrootcert", "sslcert", "sslkey", "sslcrl") and not Path(files[-1]).is_file():
+                raise ValueError(f"dsn: {key} names a file that is not there")
         self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
 
     async def query(
@@ -92,6 +97,8 @@ class Postgres:
             raise (DatabaseFailed if outcome == "fail" else DatabaseUnable)(what) from None
         except asyncpg.PostgresError as error:
             raise _told(error) from None
+        except asyncpg.ClientConfigurationError as error:
+            raise DatabaseUnable(f"the dsn cannot be used ({error})") from None
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise DatabaseFailed(f"not a PostgreSQL answer ({error})") from None
         finally:
@@ -144,7 +151,8 @@ def _fitted(value: Any, kind: str) -> Any:
 
 
 def _told(error: asyncpg.PostgresError) -> DatabaseUnable | DatabaseFailed:
-    code, text = error.sqlstate or "", f"{error.message} (SQLSTATE {error.sqlstate})"
+    # An error that asyncpg itself raises, about an argument, has no message of the server's.
+    code, text = error.sqlstate or "", f"{error.message or error} (SQLSTATE {error.sqlstate})"
     if code in (_INSUFFICIENT_PRIVILEGE, _QUERY_CANCELED):
         return DatabaseUnable(text)
     if code[:2] in ("42", "3F"):

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from checks.exchange import trace_id
@@ -225,6 +227,27 @@ async def test_a_timeout_says_at_which_stage(world: World, serve: Serve) -> None
     assert result.because == f"GET {url}/: no answer within 0.2 s (waiting for the answer)"
 
 
+class SilentResolver(AbstractResolver):
+    """A name server that never answers."""
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        await asyncio.Event().wait()
+        return []
+
+    async def close(self) -> None:
+        return
+
+
+async def test_a_name_server_that_does_not_answer_is_ours(world: World) -> None:
+    connector = aiohttp.TCPConnector(resolver=SilentResolver())
+    async with aiohttp.ClientSession(connector=connector) as http:
+        result = await built(get="http://shop.example/").run(replace(world, http=http, timeout_s=0.2))
+    assert (result.outcome, result.because) == (
+        "error",
+        "GET http://shop.example/: no answer within 0.2 s (resolving the name)",
+    )
+
+
 @pytest.mark.parametrize(
     ("params", "told"),
     [
@@ -240,6 +263,7 @@ async def test_a_timeout_says_at_which_stage(world: World, serve: Serve) -> None
         ({"get": "http://h/", "headers": {"a b": "x"}}, "headers: 'a b'"),
         ({"get": "http://h/", "headers": {"a": "x\r\nb: c"}}, "headers: 'a'"),
         ({"post": "http://h/", "json": {}, "body": "x"}, "body: write either json or body"),
+        ({"post": "http://h/", "json": {"a": float("nan")}}, "json: cannot be sent"),
         ({"get": "http://h/", "body_bytes_max": 0}, "body_bytes_max:"),
         ({"get": "http://[::1/"}, "get:"),
         ({"get": "http://u:p@h/", "headers": {"authorization": "x"}}, "exclude each other"),

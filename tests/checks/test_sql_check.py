@@ -18,8 +18,8 @@ from checks.databases.postgres import Postgres
 from checks.databases.sqlite import Sqlite
 from checks.model import Database, DatabaseFailed, DatabaseMismatch, DatabaseUnable, World
 from checks.sql import SqlCheck
-from tests.support.postgres import PostgresServer
-from tests.support.servers import free_port, wait_until
+from tests.support.postgres import PostgresServer, let_through
+from tests.support.servers import binary, free_port, is_listening, running, wait_until
 
 ORDERS = """
 CREATE TABLE orders (id INTEGER, state TEXT, amount NUMERIC(12, 2), at TIMESTAMP);
@@ -156,6 +156,8 @@ async def test_postgres_tells_whose_fault_it_is(postgres: PostgresServer) -> Non
         await query(at("postgresql://a@nosuch.invalid/x"), "select 1")
     with pytest.raises(DatabaseFailed, match="connection refused"):
         await query(at(f"postgresql://a@127.0.0.1:{free_port()}/x"), "select 1")
+    with pytest.raises(DatabaseUnable, match=r"invalid input for query argument .*SQLSTATE 22000"):
+        await query(at(postgres.dsn(name)), "select :since::interval", since=1.0)
     with pytest.raises(DatabaseUnable, match="division by zero"):
         await query(at(postgres.dsn(name)), "select 1 / 0")
 
@@ -171,6 +173,26 @@ async def test_postgres_gives_way_to_a_lock(postgres: PostgresServer) -> None:
                 await query(Postgres(dsn=SecretStr(postgres.dsn(name))), "select * from t")
     finally:
         await migration.close()
+
+
+async def test_postgres_works_behind_a_transaction_pooler(postgres: PostgresServer, tmp_path: Path) -> None:
+    pgbouncer = binary("pgbouncer", "pgbouncer")
+    name, port = postgres.create(), free_port()
+    settings = tmp_path / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={postgres.port} user=postgres\n"
+        f"[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\nunix_socket_dir=\n"
+        "auth_type=any\npool_mode=transaction\ndefault_pool_size=1\n"
+    )
+    let_through(settings)
+    with running(
+        [*postgres.as_other, pgbouncer, str(settings)], ready=lambda: is_listening(port), log=tmp_path / "log"
+    ):
+        database = Postgres(dsn=SecretStr(f"postgresql://postgres@127.0.0.1:{port}/{name}"))
+        sql = """select n, current_setting('statement_timeout') as t
+                 from generate_series(1, 3) n where n > :since"""
+        answers = await asyncio.gather(*(query(database, sql, since=2.0) for _ in range(20)))
+        assert answers == [[{"n": 3, "t": "5s"}]] * 20
 
 
 async def test_postgres_leaves_no_session_behind(postgres: PostgresServer) -> None:
@@ -215,6 +237,11 @@ def test_a_bad_dsn_is_refused_without_printing_it(dsn: str) -> None:
     with pytest.raises(ValueError, match=r"^dsn: not a PostgreSQL URL") as caught:
         Postgres(dsn=SecretStr(dsn))
     assert not dsn or dsn not in str(caught.value)
+
+
+def test_a_certificate_file_that_is_not_there_is_refused_at_start() -> None:
+    with pytest.raises(ValueError, match=r"^dsn: sslrootcert names a file"):
+        Postgres(dsn=SecretStr("postgresql://u:p@h/d?sslmode=verify-ca&sslrootcert=/nosuch.pem"))
 
 
 def built(**params: Any) -> SqlCheck:

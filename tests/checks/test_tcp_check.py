@@ -36,6 +36,13 @@ async def test_a_port_that_accepts_passes(world: World, port: int) -> None:
     assert 0 < result.readings["connect_s"] <= result.readings["total_s"]
 
 
+async def test_a_name_with_several_addresses_passes_if_one_of_them_does(world: World, port: int) -> None:
+    # localhost is ::1 and 127.0.0.1 on most machines, and the server listens on the second only.
+    result = await TcpCheck(host="localhost", port=port, expect="220").run(world)
+    assert result.outcome == "pass"
+    assert set(result.readings) == {"dns_s", "connect_s", "total_s"}
+
+
 async def test_it_can_be_expected_to_say_something(world: World, port: int) -> None:
     assert (await TcpCheck(host="127.0.0.1", port=port, expect="220").run(world)).outcome == "pass"
     assert (

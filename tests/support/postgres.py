@@ -26,11 +26,13 @@ NOBODY = 65534  # PostgreSQL refuses to run as root
 
 @dataclass(slots=True)
 class PostgresServer:
-    """A running cluster with trust authentication on loopback; superuser `postgres`."""
+    """A running cluster with trust authentication on loopback; superuser `postgres`.
+
+    as_other: what to put before a command that must not run as root, empty for other users.
+    """
 
     port: int
-    folder: Path
-    pid: int
+    as_other: tuple[str, ...]
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     def dsn(self, database: str = "postgres", *, user: str = "postgres", password: str = "") -> str:
@@ -63,15 +65,15 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
     """A cluster in `folder`, as another user when we are root; skips where PostgreSQL is not installed."""
     initdb = binary("initdb", PACKAGE, also_in=FOLDERS)
     postgres = binary("postgres", PACKAGE, also_in=FOLDERS)
-    as_other: list[str] = []
+    as_other: tuple[str, ...] = ()
     if os.geteuid() == 0:
         setpriv = binary("setpriv", "util-linux")
-        as_other = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        as_other = (setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
     home = folder / "pg"
     home.mkdir()
     if as_other:
         shutil.chown(home, NOBODY, NOBODY)
-        _let_through(home)
+        let_through(home)
     subprocess.run(
         [*as_other, initdb, "-D", str(home / "data"), "-A", "trust", "-U", "postgres", *INITDB_OPTIONS],
         check=True,
@@ -88,14 +90,14 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
 
     with running(command, ready=is_ready, log=folder / "postgres.log", cwd=home) as process:
         try:
-            yield PostgresServer(port=port, folder=home, pid=process.pid)
+            yield PostgresServer(port=port, as_other=as_other)
         finally:
             # Fast shutdown: SIGTERM would wait for sessions a failed test left open.
             process.send_signal(signal.SIGINT)
 
 
-def _let_through(folder: Path) -> None:
-    """Make every parent passable for the other user; pytest's temporary folders are private to root."""
+def let_through(folder: Path) -> None:
+    """Make every parent passable for the other user: pytest's temporary folders are private to root."""
     for parent in folder.parents:
         if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o011)
