@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, create_model
 
-from config.values import Duration, written_duration
+from config.values import Duration, Number, Switch, Whole, written_duration
 
 # Model fields get a prefix because a key such as `json` or `schema` would hide a method of BaseModel.
 _PREFIX = "field_"
@@ -93,7 +93,7 @@ def _model(cls: Any) -> type[BaseModel]:
     _, told = describe(cls)
     definitions: dict[str, Any] = {}
     for key, field in keys_of(cls).items():
-        shape = _rewritten(hints[field.name], Duration if _is_duration(field) else float)
+        shape = _rewritten(hints[field.name], Duration if _is_duration(field) else Number)
         extra: dict[str, Any] = {"alias": key, "description": told.get(field.name)}
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             definitions[_PREFIX + field.name] = (shape, Field(**extra))
@@ -121,8 +121,8 @@ def _construct(cls: type[Any], model: BaseModel) -> Any:
 
 def _rewritten(shape: Any, number: Any) -> Any:
     """The same type with dataclasses replaced by what reads them, and float by `number`."""
-    if shape is float:
-        return number
+    if shape in (float, int, bool):
+        return {float: number, int: Whole, bool: Switch}[shape]
     if dataclasses.is_dataclass(shape) and isinstance(shape, type):
         return shape_of(shape)
     origin, args = get_origin(shape), get_args(shape)

@@ -11,11 +11,23 @@ import zoneinfo
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config.values import Duration, Fraction, Magnitude, Name, Period, SecretText, SeriesName
+from config.values import (
+    Duration,
+    Fraction,
+    Magnitude,
+    Name,
+    Number,
+    Period,
+    SecretText,
+    SeriesName,
+    Switch,
+    Whole,
+    no_switch,
+)
 
 Mode = Literal["observe", "approve", "auto"]
 Scope = Literal["read", "deploy", "approve", "admin"]
@@ -145,13 +157,13 @@ class Defaults(Section):
 class LimitSettings(Section):
     """Hard counts that bound automatic rollbacks."""
 
-    rollbacks_per_hour: int = Field(default=2, ge=0)
+    rollbacks_per_hour: Whole = Field(default=2, ge=0)
     """Over all services."""
-    rollbacks_per_day: int = Field(default=6, ge=0)
+    rollbacks_per_day: Whole = Field(default=6, ge=0)
     """Over all services."""
     cool_down: Duration = 6 * 3600.0
     """After a rollback of a service, none of the same service for this long."""
-    services_regressed_max: int = Field(default=3, ge=1)
+    services_regressed_max: Whole = Field(default=3, ge=1)
     """With more services regressed at once it is no single deploy's fault: nothing is rolled back."""
 
 
@@ -174,7 +186,7 @@ class Series(Section):
     """Selector of the counter of everything: kind `ratio`."""
     histogram: str | None = None
     """Selector of a classic histogram's `_bucket` series: kind `latency`."""
-    quantile: float = Field(default=0.95, gt=0, lt=1)
+    quantile: Number = Field(default=0.95, gt=0, lt=1)
     """Which quantile of the histogram is judged."""
     gauge: str | None = None
     """Selector of a gauge: kinds `gauge` and `latency`."""
@@ -184,7 +196,7 @@ class Series(Section):
     """Labels that identify the series beside its name."""
     ignore_below: Magnitude | None = None
     """A smaller change is not worth a rollback: `5%` of the level before, `0.5pt` of a share, `80ms`."""
-    acts: bool = True
+    acts: Switch = True
     """`false` for a series that informs but never causes a rollback."""
     impact: str | None = None
     """What one unit of it is, in words for people: `failed payments`."""
@@ -209,7 +221,7 @@ class CheckCommon(Plugin):
     burst: Burst | None = None
     judge: tuple[str, ...] = ()
     """Readings of the check that are judged as series of their own, beside pass and fail."""
-    acts: bool = True
+    acts: Switch = True
     """`false` for a check that informs but never causes a rollback."""
 
 
@@ -299,7 +311,7 @@ class Settings(BaseSettings):
         validate_default=False,
         use_attribute_docstrings=True,
     )
-    version: Literal[1] = 1
+    version: Annotated[Literal[1], BeforeValidator(no_switch)] = 1
     """Of this format."""
     environment: Name = "prod"
     """The environment this watchdog stands in; part of every key."""
@@ -307,7 +319,7 @@ class Settings(BaseSettings):
     """Where people reach the dashboard; used in the links of alerts."""
     state_dir: str = "watchdog-state"
     """Folder of the databases and the local token."""
-    single_instance: bool = False
+    single_instance: Switch = False
     """Says that no second watchdog acts on these services; mode `auto` over SQLite needs it."""
     step: Period = 60.0
     """The grid on which series are judged."""

@@ -150,6 +150,23 @@ class SecretText:
     """Marks a `str` that holds a secret: masked in the digest, warned about when written in a file."""
 
 
+def no_switch(value: Any) -> Any:
+    """The value, unless it is true or false."""
+    if isinstance(value, bool):
+        raise _refuse("bad-value", f"should be a number, not `{str(value).lower()}`.")
+    return value
+
+
+def _no_number(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise _refuse("bad-value", f"should be true or false, not `{value}`.")
+    return value
+
+
+# Python takes true for 1 and 1 for true; a person who wrote one did not mean the other.
+Whole = Annotated[int, BeforeValidator(no_switch)]
+Number = Annotated[float, BeforeValidator(no_switch)]
+Switch = Annotated[bool, BeforeValidator(_no_number)]
 # Seconds, zero or more; written with a unit.
 Duration = Annotated[float, BeforeValidator(seconds), _duration_schema("5m")]
 # Seconds, more than zero: what repeats or divides.

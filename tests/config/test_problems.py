@@ -186,6 +186,9 @@ AT_TOP = [
     ("alerts: {default: [d]}", "unknown-reference", "alerts.default[0]", "Channels: c."),
     ("alerts: {page: [d]}", "unknown-reference", "alerts.page[0]", "Channels: c."),
     ("alerts: {default: c}", "bad-value", "alerts.default", "should be a list, not `c`."),
+    ("limits: {rollbacks_per_day: true}", "bad-value", "limits.rollbacks_per_day", "a number, not `true`"),
+    ("single_instance: 1", "bad-value", "single_instance", "should be true or false, not `1`."),
+    ("version: true", "bad-value", "version", "should be a number"),
     ("limits: {rollbacks_per_day: -1}", "bad-value", "limits.rollbacks_per_day", "not `-1`"),
     ("defaults: {mode: auto}", "no-target", "services.shop.rollback", "mode auto of shop"),
 ]
