@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
@@ -47,7 +48,7 @@ async def deploy_page(request: web.Request) -> web.Response:
         deploy=deploy,
         watch=watch,
         packet=packet,
-        chart=chart(packet, watch, points_max=300) if packet and watch else None,
+        chart=await asyncio.to_thread(chart, packet, watch, points_max=300) if packet and watch else None,
         actions=actions,
         attempts={action.key: await ports.store.attempts(action.key) for action in actions[:5]},
         decisions=await ports.store.decisions(watch.id) if watch else [],
@@ -61,7 +62,8 @@ async def deploy_page(request: web.Request) -> web.Response:
     )
     word = sign_of(watch.state).word if watch else "not watched"
     title = f"{word}: {deploy.service} {deploy.to_version}"
-    return page(title, deploy_body(view), header=await _header(request, everybody), has_charts=True)
+    body = await asyncio.to_thread(deploy_body, view)
+    return page(title, body, header=await _header(request, everybody), has_charts=True)
 
 
 async def service_page(request: web.Request) -> web.Response:
