@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Gt
 from pydantic import (
     BeforeValidator,
+    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
@@ -170,7 +170,7 @@ Switch = Annotated[bool, BeforeValidator(_no_number)]
 # Seconds, zero or more; written with a unit.
 Duration = Annotated[float, BeforeValidator(seconds), _duration_schema("5m")]
 # Seconds, more than zero: what repeats or divides.
-Period = Annotated[float, Gt(0), BeforeValidator(seconds), _duration_schema("60s")]
+Period = Annotated[float, Field(gt=0), BeforeValidator(seconds), _duration_schema("60s")]
 Fraction = Annotated[
     float,
     BeforeValidator(fraction),
