@@ -35,7 +35,7 @@ class Deployer:
     watchdog: str
     event_secret: str = field(repr=False)
     rollback_secret: str = field(repr=False)
-    rollout_s: float = 1.0
+    rollout_s: float = 2.0
     effects: list[dict[str, Any]] = field(init=False, default_factory=list)
     _answers: dict[str, dict[str, Any]] = field(init=False, repr=False, default_factory=dict)
     _rolling: asyncio.Lock = field(init=False, repr=False, default_factory=asyncio.Lock)

@@ -39,9 +39,9 @@ class ServiceModel:
 
 # Work takes so long that what a slow machine adds to it (a few milliseconds) is small beside it.
 SERVICES: Mapping[str, ServiceModel] = {
-    "checkout": ServiceModel(errors=0.004, work_median_s=0.05, work_spread=0.25),
-    "payments": ServiceModel(errors=0.004, work_median_s=0.08, work_spread=0.25),
-    "stock": ServiceModel(errors=0.004, work_median_s=0.06, work_spread=0.25),
+    "checkout": ServiceModel(errors=0.001, work_median_s=0.05, work_spread=0.25),
+    "payments": ServiceModel(errors=0.001, work_median_s=0.08, work_spread=0.25),
+    "stock": ServiceModel(errors=0.001, work_median_s=0.06, work_spread=0.25),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class Receivers:
     async def _slack(self, request: web.Request) -> web.Response:
         message = await request.json()
         self.slack.append(message)
-        self.heard("Slack", str(message.get("text", "")))
+        self.heard("Slack", html.unescape(str(message.get("text", ""))))
         return web.Response(text="ok")
 
     async def _pagerduty(self, request: web.Request) -> web.Response:

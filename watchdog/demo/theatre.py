@@ -30,13 +30,13 @@ from watchdog.demo.stage import DemoFailed, Stage
 from watchdog.localtoken import read_local_token
 
 STEP_S = 1.0
-WATCH_S = 40.0
+WATCH_S = 32.0
 QUANTILE = 0.9
 
 # A hundred requests: enough to measure what this machine adds to one.
 _WARM_UP_S = 5.0
 # A few live steps between the daemon's start and the first deploy.
-_SETTLE_S = 4.0
+_SETTLE_S = 3.0
 _SHOP_READY_S = 20.0
 _DAEMON_READY_S = 20.0
 

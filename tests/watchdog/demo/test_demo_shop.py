@@ -15,7 +15,7 @@ from watchdog.demo.scenario import Flaw
 from watchdog.demo.serve import open_shop
 from watchdog.demo.shop import SYNTHETIC, Service
 
-FLAWS = {("checkout", "bad"): Flaw(lost_payments=0.03, errors=0.06)}
+FLAWS = {("checkout", "bad"): Flaw(lost_payments=0.03, errors=0.1)}
 
 
 class LiveShop:
@@ -101,8 +101,8 @@ async def test_the_broken_version_loses_payments_and_answers_errors(
 ) -> None:
     shop.services["checkout"].version = "bad"
     statuses = await shop.order(session, 600)
-    # 1.2 % of its own and its callees', 6 % by the flaw: 43 of 600; P(fewer than 20) < 1e-4.
-    assert 20 <= sum(status >= 500 for status in statuses) <= 80
+    # One in ten by the flaw: 60 of 600 with a standard deviation of 7.
+    assert 30 <= sum(status >= 500 for status in statuses) <= 95
     paid = shop.keys("checkout", "select id from orders where state = 'paid'")
     lost = paid - shop.keys("payments", "select order_id from payments where captured")
     # 3 % of the about 550 orders that get that far: 17; P(fewer than 3) < 1e-4.

@@ -81,7 +81,7 @@ async def test_a_past_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
         )
 
 
-UP = "import signal, sys, time; print('up', flush=True); print('oh', file=sys.stderr, flush=True); "
+UP = "import signal, sys, time; print('oh', file=sys.stderr, flush=True); print('up', flush=True); "
 DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " + UP
 
 
