@@ -76,7 +76,7 @@ def is_held(subject: Subject, since: int) -> bool:
 
 
 def _seen_since(subject: Subject, since: int) -> FloatArray:
-    r = np.array(subject.r[max(since, 0) :])
+    r = subject.r.column[max(since, 0) :]
     if len(r) >= _MISSING_MAX and not np.isfinite(r[-_MISSING_MAX:]).any():
         return np.zeros(0)
     result: FloatArray = np.clip(r[np.isfinite(r)], -REACH, REACH)
@@ -98,7 +98,7 @@ def hard_break(subject: Subject) -> float:
         or subject.error
     ):
         return 0.0
-    k, n = clean_pairs(np.stack(subject.raw[-need:]))
+    k, n = clean_pairs(subject.raw.rows[-need:])
     if not (n > 0.0).all():
         return 0.0
     k0, n0 = (

@@ -60,13 +60,13 @@ _ERFC_FAR = (
 
 
 def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], t: FloatArray) -> FloatArray:
-    above = np.full_like(t, coefficients[0][0])
-    for c in coefficients[0][1:]:
+    above, below = (c[0] * t + c[1] for c in coefficients)
+    for c in coefficients[0][2:]:
         above = above * t + c
-    below = np.full_like(t, coefficients[1][0])
-    for c in coefficients[1][1:]:
+    for c in coefficients[1][2:]:
         below = below * t + c
-    return above / below
+    result: FloatArray = above / below
+    return result
 
 
 def log_ndtr(x: FloatArray) -> FloatArray:
@@ -76,12 +76,18 @@ def log_ndtr(x: FloatArray) -> FloatArray:
     """
     x = np.asarray(x, dtype=np.float64)
     t = np.abs(x) / math.sqrt(2.0)
-    # log(erfc(t) / 2), in three pieces; each piece is fed a harmless value where another one answers.
-    small = np.minimum(t, 1.0)
-    inner = 0.5 * (1.0 - small * _ratio(_ERF, small * small))
-    near = np.clip(t, 1.0, 8.0)
-    far = np.maximum(t, 8.0)
-    outer = np.where(t < 8.0, _ratio(_ERFC_NEAR, near), _ratio(_ERFC_FAR, far))
-    log_tail = np.where(t < 1.0, np.log(inner), -0.5 * x * x + np.log(outer) - math.log(2.0))
+    # log(erfc(t) / 2), in three pieces; a piece nobody needs is not worked out, which matters for one number.
+    is_small, is_far = t < 1.0, t >= 8.0
+    log_tail = np.zeros_like(t)
+    if is_small.any():
+        small = np.minimum(t, 1.0)
+        log_tail = np.where(is_small, np.log(0.5 * (1.0 - small * _ratio(_ERF, small * small))), log_tail)
+    if is_far.any():
+        log_tail = np.where(
+            is_far, -0.5 * x * x + np.log(0.5 * _ratio(_ERFC_FAR, np.maximum(t, 8.0))), log_tail
+        )
+    if not (is_small | is_far).all():
+        near = -0.5 * x * x + np.log(0.5 * _ratio(_ERFC_NEAR, np.clip(t, 1.0, 8.0)))
+        log_tail = np.where(is_small | is_far, log_tail, near)
     result: FloatArray = np.where(x <= 0.0, log_tail, np.log1p(-np.exp(np.minimum(log_tail, -math.log(2.0)))))
     return result

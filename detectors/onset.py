@@ -42,7 +42,7 @@ def onset_evidence(noise: Noise, r: FloatArray, w: FloatArray) -> FloatArray:
     p = len(noise.phi)
     filled = np.clip(np.where(seen, r, 0.0), -REACH, REACH)
     weight = np.where(seen, w, 0.0)
-    padded_r, padded_w = np.r_[np.zeros(p), filled], np.r_[np.zeros(p), weight]
+    padded_r, padded_w = np.concatenate([np.zeros(p), filled]), np.concatenate([np.zeros(p), weight])
     # responses[k]: to a step that began k ticks ago (all of its past is known for k = p).
     responses = [weight.copy()]
     e = filled.copy()
@@ -56,16 +56,16 @@ def onset_evidence(noise: Noise, r: FloatArray, w: FloatArray) -> FloatArray:
     def late(values: FloatArray) -> FloatArray:
         """Sum over t >= tau + p, for each tau."""
         total = np.cumsum(values[::-1])[::-1]
-        result: FloatArray = np.r_[total[p:], np.zeros(min(p, len(total)))]
+        result: FloatArray = np.concatenate([total[p:], np.zeros(min(p, len(total)))])
         return result
 
-    s, v, m = late(level * score), late(level * level), late(level * level)
-    for k in range(p):
-        part = x[k][k:]
-        pad = np.zeros(k)
-        s += np.r_[part * score[k:], pad]
-        v += np.r_[part * part, pad]
-        m += np.r_[part * level[k:], pad]
+    s, v = late(level * score), late(level * level)
+    m = v.copy()
+    for k in range(min(p, len(r))):
+        part, to = x[k][k:], len(r) - k
+        s[:to] += part * score[k:]
+        v[:to] += part * part
+        m[:to] += part * level[k:]
     base = max(float(level @ level), 1e-300)
     v = np.maximum(v - m * m / base, 0.0)
     s = s - m * float(level @ score) / base

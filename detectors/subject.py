@@ -17,6 +17,7 @@ from detectors.model import Calibration, FloatArray, SeriesSpec
 from detectors.onset import onset_evidence
 from detectors.plan import Plan
 from detectors.scores import clean_pairs
+from detectors.tape import Tape
 
 _PRIME = 8  # ticks before a deploy that fill the lags of the filter
 _SEEN_MIN = 0.5  # of the judged ticks of a placebo window
@@ -53,11 +54,9 @@ class Subject:
         self.threshold = 0.0
         self.bound = 0.0
         self.calibration: Calibration = "model"
-        self.raw: list[FloatArray] = []
-        self.control_raw: list[list[FloatArray]] = []
-        self.r: list[float] = []
-        self.w: list[float] = []
-        self.control_r: list[float] = []
+        self.raw = Tape(spec.width, plan.span)
+        self.control_raw = [Tape(c.spec.width, plan.span) for c in self.controls]
+        self.r, self.w, self.control_r = (Tape(1, plan.span) for _ in range(3))
         self.statistics: list[float] = []
         self.band: list[tuple[float, float]] = []
         self.crossings = 0
@@ -194,7 +193,8 @@ class Subject:
         at = self.plan.tick_end(i)
         self.raw.append(raw)
         kept = [controls[p] for p in self.places]
-        self.control_raw.append(kept)
+        for tape, row in zip(self.control_raw, kept, strict=True):
+            tape.append(row)
         season = self.season_at(at)
         trials = clean_pairs(raw)[1] if self.base.is_paired else np.array(1.0)
         seen = float(trials) if trials > 0.0 else self.base.traffic
@@ -250,21 +250,22 @@ class Subject:
         ticks = self.plan.end_at + np.arange(1, len(self.raw) + 1) * self.plan.step_s
         if self.is_probe:
             back = min(self.plan.lookback, len(self._end_at))
-            raw = np.concatenate([self.base.raw[len(self._end_at) - back :], np.stack(self.raw)])
+            raw = np.concatenate([self.base.raw[len(self._end_at) - back :], self.raw.rows])
             failed, run = (np.cumsum(c[::-1])[::-1] for c in clean_pairs(raw))
             evidence = log_bets(failed, run, np.repeat(self.level, len(raw)))
         else:
             r, w, _ = self._past
             back = len(r)
-            evidence = onset_evidence(self.noise, np.r_[r, self.r], np.r_[w, self.w])
-        return evidence, np.r_[self._end_at[len(self._end_at) - back :], ticks]
+            seen, weight = np.concatenate([r, self.r.column]), np.concatenate([w, self.w.column])
+            evidence = onset_evidence(self.noise, seen, weight)
+        return evidence, np.concatenate([self._end_at[len(self._end_at) - back :], ticks])
 
     def control_evidence(self) -> FloatArray:
         """Log evidence that the controls moved together, for each tick of `onset_series`."""
-        r = np.r_[self._past[2], self.control_r]
+        r = np.concatenate([self._past[2], self.control_r.column])
         return onset_evidence(self.control_noise, r, np.ones(len(r), dtype=np.float64))
 
     def seen_ticks(self) -> FloatArray:
         """Which ticks so far held data, shape (ticks,), bool as 0 or 1."""
-        seen: FloatArray = np.isfinite(np.array(self.r)).astype(np.float64)
+        seen: FloatArray = np.isfinite(self.r.column).astype(np.float64)
         return seen

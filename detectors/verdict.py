@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from detectors import say
 from detectors.model import DeployInterval, Evidence, JudgeSettings, Reason, Verdict, VerdictState
 from detectors.plan import Plan
@@ -62,7 +64,8 @@ def _decide(
     is_closed: bool,
 ) -> tuple[VerdictState, Reason, str]:
     worse = sorted((t.evidence for _, t in acting if t.evidence.state == "worse"), key=_key)
-    if worse:
+    # A shock that one series shares with its controls reaches the others too: none of them is believed alone.
+    if worse and not any(t.excuse == "shared" for _, t in acting):
         return "regressed", "evidence", _also(worse)
     able = [(s, t) for s, t in acting if not s.error]
     if not able:
@@ -78,9 +81,11 @@ def _decide(
                 "no_data",
                 f"No data from any series since {since} UTC ({dark} steps); not cleared.",
             )
-        over = sorted((t.evidence for _, t in able if t.evidence.state == "suspect"), key=_key)
+        over = sorted(
+            ((t.excuse != "shared", *_key(t.evidence)), t.evidence.because) for _, t in able if t.excuse
+        )
         if over:
-            return "suspect", "watching", over[0].because
+            return "suspect", "watching", over[0][1]
         if judged <= 0:
             left = say.span(max(plan.gap - ticks, 0) * plan.step_s)
             return "undecided", "warming", f"Warming up: judged from {left} on."
@@ -129,12 +134,9 @@ def _close(
 
 def _dark_ticks(able: Sequence[tuple[Subject, Testimony]], plan: Plan, ticks: int) -> int:
     """Newest ticks in a row, since the deploy finished, in which no series held data."""
-    seen = [bool(any(s.seen_ticks()[i] for s, _ in able)) for i in range(min(plan.finished, ticks), ticks)]
-    count = 0
-    for one in reversed(seen):
-        if one:
-            break
-        count += 1
+    seen = np.flatnonzero(np.sum([s.seen_ticks() for s, _ in able], axis=0)) if ticks else np.zeros(0)
+    newest = int(seen[-1]) if len(seen) else -1
+    count = max(ticks - max(newest + 1, plan.finished), 0)
     usual = max(max(s.base.density for s, _ in able), 0.1)
     # A service with data in every fifth step only is not dark after three.
     return count if count * usual >= _DARK_TICKS or usual > 0.8 else 0

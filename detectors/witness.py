@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detectors.baseline import least_change
+from detectors.baseline import Baseline, least_change
 from detectors.confirm import Case, hard_break, is_held, is_present, weigh
 from detectors.effect import Effect, measure, smallest_visible
 from detectors.explain import explain
-from detectors.model import DeployInterval, Evidence, JudgeSettings, Reason, SeriesState
+from detectors.model import DeployInterval, Evidence, FloatArray, JudgeSettings, Reason, SeriesState
 from detectors.onset import Onset, locate
 from detectors.subject import Subject
 
@@ -60,8 +60,8 @@ def testify(
     is_over = (subject.is_crossed or is_severe) and not is_dark and not subject.error
     onset: Onset | None = None
     effect: Effect | None = None
-    first = plan.gap
-    if subject.raw and not subject.error:
+    first, back = plan.gap, 0
+    if len(subject.raw) and not subject.error:
         if is_over or statistic > 0.5 * limit:
             evidence, ends = subject.onset_series()
             onset = locate(evidence, ends, plan.step_s, deploy, others, plan.half_life)
@@ -69,7 +69,9 @@ def testify(
             newest = len(subject.raw) - 1
             first = min(max(onset.at - back, 0 if is_severe else plan.gap), newest)
         effect = _effect(subject, first)
-    is_shared = onset is not None and effect is not None and _is_shared(subject, onset, effect, first)
+    is_shared, stands_out = False, True
+    if onset is not None and effect is not None:
+        is_shared, stands_out = _compare(subject, onset, effect, first)
     subject.has_shared = subject.has_shared or (is_shared and (is_over or subject.plain_crosses()))
     least = least_change(spec, effect.before) if effect is not None else 0.0
     is_practical = effect is not None and effect.low > least
@@ -84,7 +86,7 @@ def testify(
                 shares=onset.shares,
                 is_practical=is_practical,
                 is_present=present,
-                is_held=is_severe or is_held(subject, first),
+                is_held=stands_out and (is_severe or is_held(subject, first)),
             ),
             settings,
         )
@@ -105,7 +107,7 @@ def testify(
         visible = smallest_visible(
             subject.base, level, behind, slope**2, plan.judged, subject.threshold, least_change(spec, before)
         )
-    times = _times(subject, onset)
+    times = _times(subject, onset, back)
     band = subject.band[-1] if subject.band and not subject.error else (None, None)
     made = Evidence(
         series=spec.name,
@@ -136,43 +138,65 @@ def testify(
 
 
 def _effect(subject: Subject, first: int) -> Effect | None:
-    raw = np.stack(subject.raw)[first:]
+    raw = subject.raw.rows[first:]
     if not len(raw):
         return None
-    ends = [subject.plan.tick_end(i) for i in range(first, len(subject.raw))]
-    season = subject.base.profile.at(np.array(ends)) if subject.base.profile else np.zeros(len(raw))
-    return measure(subject.base, float(subject.level[0]), float(subject.behind[0]), raw, season)
+    return measure(
+        subject.base,
+        float(subject.level[0]),
+        float(subject.behind[0]),
+        raw,
+        _season(subject, subject.base, first),
+    )
 
 
-def _is_shared(subject: Subject, onset: Onset, effect: Effect, first: int) -> bool:
-    """The controls moved too: at about the same time, and by a part of the change that counts."""
+def _season(subject: Subject, base: Baseline, first: int) -> FloatArray:
+    """What the profile of `base` adds to each tick from `first` on."""
+    ticks = np.arange(first, len(subject.raw), dtype=np.float64)
+    if base.profile is None:
+        return np.zeros(len(ticks))
+    return base.profile.at(subject.plan.end_at + (ticks + 1) * subject.plan.step_s)
+
+
+def _compare(subject: Subject, onset: Onset, effect: Effect, first: int) -> tuple[bool, bool]:
+    """(the controls moved too, the change stands out from theirs).
+
+    Moved too: with evidence, at about the same time, by a part of the change that counts. Stands out: the
+    change exceeds that of the controls with 95 % confidence; without it a shared shock that the controls are
+    slow to show would pass for a regression. Controls that hold no data excuse and prove nothing.
+    """
     if not subject.controls or effect.size <= 0.0:
-        return False
-    moved = subject.control_evidence()[max(onset.low - _NEAR, 0) : onset.high + _NEAR + 1]
-    if not len(moved) or float(moved.max()) <= _SHARED_EVIDENCE:
-        return False
-    sizes = []
-    for control, levels, i in zip(
-        subject.controls, subject.control_levels, range(len(subject.controls)), strict=True
-    ):
-        raw = np.stack([tick[i] for tick in subject.control_raw[first:]])
-        behind = float(control.reach)
-        ends = np.array([subject.plan.tick_end(t) for t in range(first, len(subject.raw))])
-        season = control.profile.at(ends) if control.profile else np.zeros(len(raw))
-        seen = measure(control, float(levels[0]), behind, raw, season)
-        if seen is not None:
-            sizes.append(_relative(control.is_paired, seen))
-    return bool(sizes) and float(np.median(sizes)) >= _SHARED_PART * _relative(subject.base.is_paired, effect)
+        return False, True
+    seen = [
+        measure(c, float(levels[0]), float(c.reach), tape.rows[first:], _season(subject, c, first))
+        for c, levels, tape in zip(subject.controls, subject.control_levels, subject.control_raw, strict=True)
+    ]
+    moves = sorted(
+        (_relative(c, e) for c, e in zip(subject.controls, seen, strict=True) if e), key=lambda m: m[0]
+    )
+    if not moves:
+        return False, True
+    size, above = (float(np.median([m[i] for m in moves])) for i in (0, 2))
+    mine, below, _ = _relative(subject.base, effect)
+    # The median of m controls is known better than each of them by about the root of m.
+    margin = np.hypot(mine - below, (above - size) / np.sqrt(len(moves)))
+    evidence = subject.control_evidence()[max(onset.low - _NEAR, 0) : onset.high + _NEAR + 1]
+    moved = len(evidence) > 0 and float(evidence.max()) > _SHARED_EVIDENCE and size >= _SHARED_PART * mine
+    return moved, bool(mine - size > margin)
 
 
-def _relative(is_paired: bool, effect: Effect) -> float:
-    return effect.size if is_paired or effect.before == 0.0 else effect.size / abs(effect.before)
+def _relative(base: Baseline, effect: Effect) -> tuple[float, float, float]:
+    """Size, low and high of an effect as something that can be compared between services."""
+    scale = 1.0 if base.is_paired or effect.before == 0.0 else 1.0 / abs(effect.before)
+    return effect.size * scale, effect.low * scale, effect.high * scale
 
 
-def _times(subject: Subject, onset: Onset | None) -> tuple[float | None, float | None, float | None]:
+def _times(
+    subject: Subject, onset: Onset | None, back: int
+) -> tuple[float | None, float | None, float | None]:
     """Onset and its interval: from the start of the first changed step to the end of the last candidate."""
     if onset is None:
         return None, None, None
-    step, back = subject.plan.step_s, len(subject.onset_series()[1]) - len(subject.raw)
+    step = subject.plan.step_s
     start = subject.plan.end_at - back * step
     return start + onset.at * step, start + onset.low * step, start + (onset.high + 1) * step
