@@ -14,7 +14,7 @@ from watchdog.alerts.messages import alerts_for
 from watchdog.alerts.text import clock_time
 from watchdog.clock import Clock
 from watchdog.model import Action, ActionState, Alert, AlertKind, Decision, Progress, Sent, SwitchState
-from watchdog.retrying import delay_s, until_stored
+from watchdog.retrying import DELAY_MAX_S, delay_s, until_stored
 from watchdog.rollback.overtaken import overtaken
 from watchdog.rollback.protocol import Target
 from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
@@ -27,6 +27,8 @@ _VERSION_TIMEOUT_S = 5.0
 _HELD_S = 0.5
 _STORE_PAUSE_S = 5.0
 _POLL_EVERY_S = 5.0
+# A clock that is corrected by less is no reason for doubt (reliability model F-17).
+_CLOCK_STEP_S = 5.0
 # A target that honours its deadline never meets this one.
 _GRACE_S = 1.0
 
@@ -69,13 +71,13 @@ class RollbackSender:
     async def recover(self) -> None:
         """Decide about every action that a crash left in `sending`: what was sent cannot be known.
 
-        An idempotent target gets the same key and bytes again while the action is valid; another one is
-        asked nothing more, and a person is paged.
+        An idempotent target gets the same key and bytes again, if every guard still lets them pass; another
+        one is asked nothing more, and a person is paged.
         """
         for action in await self.store.actions(states=("sending",), limit=_OPEN_MAX):
             target = self.targets.get(action.target)
             now = self.clock.wall_s()
-            if target is not None and target.idempotent and now < action.valid_until_at:
+            if target is not None and target.idempotent:
                 because = "the process ended while it was sent; the same key and bytes go out again"
                 await self._move(action, to="retry_wait", because=because, changes={"next_attempt_at": now})
             else:
@@ -102,7 +104,7 @@ class RollbackSender:
                 continue
             if name in self._busy or at_target[action.target] >= self.per_target:
                 continue
-            due_at = self._due_at(action)
+            due_at = self._due_at(action, now)
             if due_at > now:
                 self.next_at = due_at if self.next_at is None else min(self.next_at, due_at)
                 continue
@@ -134,7 +136,7 @@ class RollbackSender:
             await self._end(action, "refused", f"no target `{action.target}` is configured")
             return
         now = self.clock.wall_s()
-        if now >= action.valid_until_at:
+        if not _is_valid(action, now):
             await self._give_up(action, now)
             return
         sending = await self._move(
@@ -160,7 +162,7 @@ class RollbackSender:
             self._held.discard(action.key)
             return False
         now = self.clock.wall_s()
-        if action.state != "sending" and now >= action.valid_until_at:
+        if action.state != "sending" and not _is_valid(action, now):
             await self._give_up(action, now)
             return True
         if action.key not in self._held:
@@ -191,6 +193,8 @@ class RollbackSender:
 
     async def _give_up(self, action: Action, now: float) -> None:
         until = f"it was valid until {clock_time(action.valid_until_at, now)}"
+        if now < action.valid_until_at:
+            until = "the clock was set back since it was decided"
         if action.attempts == 0:
             await self._end(action, "expired", f"not sent in time: {until}")
         else:
@@ -352,10 +356,17 @@ class RollbackSender:
     def _is_polled(self, action: Action, now: float) -> bool:
         return action.poll_url is not None and (action.deadline_at is None or now < action.deadline_at)
 
-    def _due_at(self, action: Action) -> float:
-        return max(action.next_attempt_at or 0.0, self._not_before.get(action.key, 0.0))
+    def _due_at(self, action: Action, now: float) -> float:
+        due_at = max(action.next_attempt_at or 0.0, self._not_before.get(action.key, 0.0))
+        # No wait is that long: it was written before the clock was set back.
+        return due_at if due_at - now <= 2 * DELAY_MAX_S else now
 
     def _forget(self, open_keys: set[str]) -> None:
         self._held &= open_keys
         for key in self._not_before.keys() - open_keys:
             del self._not_before[key]
+
+
+def _is_valid(action: Action, now: float) -> bool:
+    """Whether the evidence is still fresh enough to act on; after a clock was set back nobody knows."""
+    return action.created_at - _CLOCK_STEP_S <= now < action.valid_until_at

@@ -231,6 +231,35 @@ async def test_what_is_no_longer_valid_is_not_sent() -> None:
     assert "not sent in time" in rig.action.because
 
 
+async def test_after_the_clock_was_set_back_the_age_of_an_intent_is_not_known() -> None:
+    rig = Rig()
+    rig.put(GOAL)
+    rig.clock.step_wall(-7200)
+    async with rig.running():
+        await rig.clock.advance(1)
+    assert (rig.state, rig.target.sent) == ("expired", [])
+    assert "the clock was set back" in rig.action.because
+
+
+async def test_a_clock_set_back_between_attempts_delays_nothing_and_sends_nothing() -> None:
+    rig = Rig()
+    rig.target.always = LOST
+    rig.put(GOAL)
+    async with rig.running():
+        rig.clock.step_wall(-7200)
+        await rig.clock.advance(5)
+    assert (rig.state, len(rig.target.sent)) == ("unknown", 1)
+
+
+async def test_a_small_correction_of_the_clock_changes_nothing() -> None:
+    rig = Rig()
+    rig.put(GOAL)
+    rig.clock.step_wall(-3)
+    async with rig.running():
+        await rig.clock.advance(1)
+    assert rig.state == "acked"
+
+
 @pytest.mark.parametrize(
     ("running", "because"), [("4.11.3", "already at 4.11.3"), ("4.13.0", "superseded by 4.13.0")]
 )
