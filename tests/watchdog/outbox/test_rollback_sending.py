@@ -18,13 +18,16 @@ LOST = Sent(outcome="unknown", because="no answer within 10 s")
 
 async def test_an_intent_is_sent_acknowledged_and_told() -> None:
     rig = Rig()
+    rig.store.epoch = 4
     rig.put(GOAL)
     async with rig.running() as outbox:
         assert rig.state == "acked"
         assert outbox.sent >= 1
     assert [(frm, to) for _, frm, to in rig.store.moves] == [("intended", "sending"), ("sending", "acked")]
     (sent,) = rig.target.sent
-    assert (sent.attempts, sent.body, sent.epoch) == (1, GOAL.body, 1)
+    assert (sent.attempts, sent.body, sent.epoch) == (1, GOAL.body, 4), (
+        "the epoch of the store that sends, not of the intent"
+    )
     assert (rig.action.acked_at, rig.action.deadline_at) == (NOW, NOW + 600)
     assert rig.told() == ["rolling_back"]
     assert (
