@@ -1,0 +1,1 @@
+"""The pages: HTML made on the server, kept fresh by a small script."""

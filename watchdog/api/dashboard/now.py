@@ -76,13 +76,14 @@ def _row(view: ServiceView, picture: Picture) -> Html:
             view.because,
             el(
                 "span",
-                f" Blind for {say.span(picture.at - view.blind_since)}, since ",
+                f"Blind for {say.span(picture.at - view.blind_since)}, since ",
                 when(view.blind_since),
-                ".",
+                " UTC.",
+                class_="also",
             )
             if view.blind_since is not None
             else None,
-            [f" {problem}" for problem in view.problems[:2]],
+            [el("span", problem, class_="also") for problem in view.problems[:2]],
             class_="because",
         ),
         el("span", _right(view, picture), class_="next"),

@@ -216,7 +216,7 @@ const Charts = (() => {
           paths: isStepped ? uPlot.paths.stepped({ align: -1 }) : undefined,
         },
       ],
-      bands: [{ series: [2, 1], fill: colour("band") }],
+      bands: [{ series: [2, 1], fill: `${colour("band")}b0` }], // Seen through: a hatch below must stay visible.
       hooks: {
         drawClear: [(u) => drawBehind(u, u.one)],
         draw: [(u) => drawBefore(u, u.one, u.chart)],
