@@ -33,6 +33,7 @@ class Fleet:
     """What a series' targets did in the last hour: (step end, targets present, increase or NaN) per step."""
 
     _steps: deque[tuple[float, int, float]] = field(default_factory=lambda: deque(maxlen=_MEMORY_MAX))
+    _had: dict[float, int] = field(default_factory=dict)
 
     def remembers(self, first_at: float, step_s: float) -> bool:
         """True if the hour before that step (or as much as fits) is known well enough to judge it by."""
@@ -41,9 +42,15 @@ class Fleet:
         return known >= 0.5 * wanted
 
     def rewind(self, first_at: float) -> None:
-        """Forget that step and everything after it: they are measured again."""
+        """Forget that step and everything after it: they are measured again.
+
+        How many targets the older of them had is kept: a history read again, in which half of the targets are
+        missing now, must not make the half that is left the usual number.
+        """
+        forgotten = []
         while self._steps and self._steps[-1][0] >= first_at:
-            self._steps.pop()
+            forgotten.append(self._steps.pop())
+        self._had = {at: targets for at, targets, _ in forgotten[LOOK_BACK:]}
 
     def note(self, at: float, targets: int, total: float) -> None:
         """Remember a step, unless it or a later one is remembered already."""
@@ -51,12 +58,12 @@ class Fleet:
             return
         while self._steps and self._steps[0][0] < at - _MEMORY_S:
             self._steps.popleft()
-        self._steps.append((at, targets, total))
+        self._steps.append((at, max(targets, self._had.pop(at, 0)), total))
 
     def usual_targets(self) -> float:
-        """Median number of targets present; steps in which nobody was do not count; 0 if nothing is known."""
-        seen = [targets for _, targets, _ in self._steps if targets]
-        return float(np.median(seen)) if seen else 0.0
+        """Lower median of the targets present; steps in which nobody was do not count; 0 if nothing is known."""
+        seen = sorted(targets for _, targets, _ in self._steps if targets)
+        return float(seen[(len(seen) - 1) // 2]) if seen else 0.0
 
     def first_value_max(self) -> float:
         """The largest first value of a counter that can have come together within one step; -1 if unknown."""
@@ -93,7 +100,9 @@ def increases(counts: FloatArray, *, first_at: float, step_s: float, fleet: Flee
         with np.errstate(invalid="ignore"):
             is_restart = (grown < 0.0).any(axis=1) & (age == 1)
         is_start = (age > LOOK_BACK) & bool((age == 1).any())
-        is_from_zero = (is_restart | is_start) & (now[:, -1] <= fleet.first_value_max())
+        is_from_zero = is_restart | is_start
+        if is_from_zero.any():
+            is_from_zero &= now[:, -1] <= fleet.first_value_max()
         is_used = is_present & (is_from_zero | ((age == 1) & ~is_restart))
         grown = np.where(is_from_zero[:, np.newaxis], now, grown)
         n_used = int(is_used.sum())

@@ -56,8 +56,8 @@ class PrometheusSource:
     BODY_BYTES_MAX: ClassVar[int] = 8_000_000
     # Decoding 1 MB keeps the event loop for about 10 ms.
     CHUNK_BYTES: ClassVar[int] = 1_000_000
-    # Prometheus refuses more points per series (web/api/v1: "exceeded maximum resolution of 11,000").
-    CHUNK_STEPS_MAX: ClassVar[int] = 11_000
+    # Assembling a row takes about 15 us of the event loop. Prometheus itself would take 11,000.
+    CHUNK_STEPS_MAX: ClassVar[int] = 1_000
     CHUNK_STEPS_MIN: ClassVar[int] = 32
     CHUNK_STEPS_FIRST: ClassVar[int] = 240
     REQUESTS_MAX: ClassVar[int] = 4
