@@ -29,7 +29,7 @@ from watchdog.clock import Clock, SystemClock
 from watchdog.closing import Closing
 from watchdog.deploys.version import VersionReader
 from watchdog.jobs import TIMES, Jobs
-from watchdog.keeper import Keeper
+from watchdog.keeper import Keeper, batches
 from watchdog.killswitch import kill_switch_state
 from watchdog.localtoken import write_local_token
 from watchdog.metrics import Metrics
@@ -83,6 +83,7 @@ class Parts:
 
     schedule: Schedule
     works: Works
+    bench: Bench
     pulse: Pulse
     reports: Reports
     outbox: Outbox
@@ -93,6 +94,7 @@ class Parts:
             ("schedule", self.schedule.run(self.works.put)),
             ("calendar", run_calendar(TIMES, self.works.put)),
             ("works", self.works.run()),
+            ("bench", self.bench.run()),
             ("pulse", self.pulse.run()),
             ("reports", self.reports.run()),
             ("outbox", self.outbox.run()),
@@ -132,10 +134,11 @@ async def wired(
 
         keeper = Keeper(plans, loaded.sources, book, samples, board, metrics)
         await keeper.refill(now)
-        bench = Bench(plans, store, keeper, book)
+        bench = Bench(plans, store, keeper, clock)
         board.packet_of = bench.packet
         routes = _routes(loaded)
         reports = Reports(store, worker)
+        ticks = {batch.name: batch for batch in batches(plans)}
 
         async def running_version(service: str) -> str | None:
             reader = versions.get(service)
@@ -166,6 +169,7 @@ async def wired(
         pipeline = Pipeline(
             clock=clock,
             checks={check.due_name: check for plan in plans.values() for check in plan.checks},
+            batches=ticks,
             world=lambda run_id: World(
                 http=session,
                 databases=loaded.databases,
@@ -192,9 +196,11 @@ async def wired(
         for plan in plans.values():
             for check in plan.checks:
                 schedule.every(check.due_name, check.every_s)
-        for step_s in sorted({plan.step_s for plan in plans.values()}):
-            works.add_tick(f"tick:{step_s:g}")
-            schedule.every(f"tick:{step_s:g}", step_s, align_s=settings.lag % step_s)
+        for batch in ticks.values():
+            works.add_tick(batch.name)
+            schedule.every(batch.name, batch.step_s, align_s=settings.lag % batch.step_s)
+        # The history is wanted before the first deploy is told, and does not hold up being ready.
+        works.put("job:history")
         bursts = Bursts(plans, schedule)
         pulse = Pulse(
             clock=clock,
@@ -249,7 +255,7 @@ async def wired(
                 "epoch": store.epoch,
             },
         )
-        yield Parts(schedule=schedule, works=works, pulse=pulse, reports=reports, outbox=outbox)
+        yield Parts(schedule=schedule, works=works, bench=bench, pulse=pulse, reports=reports, outbox=outbox)
 
 
 def _routes(loaded: Loaded) -> Routes:

@@ -5,10 +5,10 @@ The rings hold what is judged; `samples.db` only lets them be refilled after a r
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +23,46 @@ from watchdog.store.samples import SampleStore
 # A history read is for a judge that waits for it; it may take longer than a tick, but not for ever.
 _HISTORY_TIMEOUT_S = 60.0
 _READ_TIMEOUT_MAX_S = 10.0
+# A history with less than this missing is not asked for again.
+_MISSING_MAX = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What is read together: the series of one source and one step size, and the services they belong to.
+
+    source: None for the services that have checks only. A source that hangs delays its own batch alone.
+    """
+
+    source: str | None
+    step_s: float
+    series: tuple[SeriesPlan, ...]
+    services: tuple[ServicePlan, ...]
+
+    @property
+    def name(self) -> str:
+        """The name under which the schedule knows it."""
+        return f"tick:{self.step_s:g}:{self.source or ''}"
+
+
+def batches(plans: Mapping[str, ServicePlan]) -> list[Batch]:
+    """Every batch; a service without any series has none."""
+    found: dict[tuple[float, str | None], dict[str, list[SeriesPlan]]] = defaultdict(dict)
+    for plan in plans.values():
+        sourced = [series for series in plan.series if series.source is not None]
+        for series in sourced:
+            found[plan.step_s, series.source].setdefault(plan.name, []).append(series)
+        if plan.series and not sourced:
+            found[plan.step_s, None].setdefault(plan.name, [])
+    return [
+        Batch(
+            source=source,
+            step_s=step_s,
+            series=tuple(series for group in groups.values() for series in group),
+            services=tuple(plans[name] for name in groups),
+        )
+        for (step_s, source), groups in found.items()
+    ]
 
 
 class Keeper:
@@ -59,38 +99,40 @@ class Keeper:
                 values = await self.samples.load(series.id, plan.step_s, series.spec.width, first_at, last_at)
                 self.book.backfill(series.id, first_at, values)
 
-    async def backfill(self, plan: ServicePlan, end_at: float, now: float) -> None:
+    async def backfill(
+        self, plan: ServicePlan, end_at: float, now: float, *, timeout_s: float = _HISTORY_TIMEOUT_S
+    ) -> None:
         """Ask the sources for the history before `end_at` that the rings do not have."""
         n = round(plan.history_s / plan.step_s)
         grid = Grid(first_at=end_at - (n - 1) * plan.step_s, last_at=end_at, step_s=plan.step_s)
-        wanted = [
-            series
-            for series in plan.series
-            if series.source is not None
-            and self.book.missing_share(series.id, grid.first_at, grid.last_at) > 0.01
-        ]
-        for reading in await self._ask(wanted, grid, now=now, timeout_s=_HISTORY_TIMEOUT_S):
-            self.book.backfill(reading.series_id, grid.first_at, reading.values)
-            await self.samples.append(reading.series_id, plan.step_s, grid.first_at, reading.values)
+        by_source: dict[str, list[SeriesPlan]] = defaultdict(list)
+        for series in plan.series:
+            is_short = self.book.missing_share(series.id, grid.first_at, grid.last_at) > _MISSING_MAX
+            if series.source is not None and is_short:
+                by_source[series.source].append(series)
+        for source, wanted in by_source.items():
+            for reading in await self._ask(source, wanted, grid, now=now, timeout_s=timeout_s):
+                if self.book.backfill(reading.series_id, grid.first_at, reading.values):
+                    await self.samples.append(reading.series_id, plan.step_s, grid.first_at, reading.values)
 
-    async def read(self, step_s: float, grid_at: float, now: float) -> None:
-        """Read every source series of this step size up to `grid_at`, and close the check bins up to it."""
-        plans = [plan for plan in self.plans.values() if plan.step_s == step_s]
-        series = [item for plan in plans for item in plan.series]
-        grid = Grid(first_at=grid_at - HEAL_STEPS * step_s, last_at=grid_at, step_s=step_s)
-        sourced = [item for item in series if item.source is not None]
-        timeout_s = min(_READ_TIMEOUT_MAX_S, max(1.0, 0.8 * step_s))
-        readings = await self._ask(sourced, grid, now=now, timeout_s=timeout_s)
-        for reading in readings:
-            for i, row in enumerate(reading.values):
-                self.book.write(reading.series_id, grid.first_at + i * step_s, row)
-        for item in series:
-            if item.check is not None:
-                self.book.close_bin(item.id, grid_at)
-        await self._mirror(series, step_s, grid_at)
-        problems = {reading.series_id: reading.problem for reading in readings if reading.problem}
-        for plan in plans:
+    async def read(self, batch: Batch, grid_at: float, now: float) -> None:
+        """Read one batch up to `grid_at`, and close the check bins of its services up to there."""
+        step_s = batch.step_s
+        problems: dict[str, str] = {}
+        if batch.source is not None:
+            grid = Grid(first_at=grid_at - HEAL_STEPS * step_s, last_at=grid_at, step_s=step_s)
+            timeout_s = min(_READ_TIMEOUT_MAX_S, max(1.0, 0.8 * step_s))
+            for reading in await self._ask(batch.source, batch.series, grid, now=now, timeout_s=timeout_s):
+                for i, row in enumerate(reading.values):
+                    self.book.write(reading.series_id, grid.first_at + i * step_s, row)
+                if reading.problem is not None:
+                    problems[reading.series_id] = reading.problem
+        for plan in batch.services:
+            for series in plan.series:
+                if series.check is not None:
+                    self.book.close_bin(series.id, grid_at)
             self._note(plan, grid_at, now, problems)
+        await self._mirror(batch, grid_at)
 
     def add(self, service: str, check: str, result: CheckResult, at: float) -> None:
         """Bin one check result; `error` is missing data."""
@@ -103,39 +145,34 @@ class Keeper:
                 self.book.add_reading(series.id, at, result.readings[series.reading])
 
     async def _ask(
-        self, series: Iterable[SeriesPlan], grid: Grid, *, now: float, timeout_s: float
+        self, source: str, series: Sequence[SeriesPlan], grid: Grid, *, now: float, timeout_s: float
     ) -> list[SourceReading]:
-        by_source: dict[str, list[SeriesPlan]] = defaultdict(list)
-        for item in series:
-            if item.source is not None:
-                by_source[item.source].append(item)
+        queries = [item.query for item in series if item.query is not None]
+        readings = await self.sources[source].read(queries, grid, now=now, timeout_s=timeout_s)
+        problems = [reading.problem for reading in readings if reading.problem]
+        self.board.sources[source] = problems[0] if problems else "ok"
+        self.metrics.reads.labels(source, "problem" if problems else "ok").inc()
+        return readings
 
-        async def ask(name: str, items: Sequence[SeriesPlan]) -> list[SourceReading]:
-            queries = [item.query for item in items if item.query is not None]
-            readings = await self.sources[name].read(queries, grid, now=now, timeout_s=timeout_s)
-            problems = [reading.problem for reading in readings if reading.problem]
-            self.board.sources[name] = problems[0] if problems else "ok"
-            self.metrics.reads.labels(name, "problem" if problems else "ok").inc()
-            return readings
-
-        answers = await asyncio.gather(*(ask(name, items) for name, items in by_source.items()))
-        return [reading for readings in answers for reading in readings]
-
-    async def _mirror(self, series: Sequence[SeriesPlan], step_s: float, grid_at: float) -> None:
-        frozen_at = grid_at - HEAL_STEPS * step_s
-        for item in series:
+    async def _mirror(self, batch: Batch, grid_at: float) -> None:
+        """Keep on disk the step that can change no more."""
+        frozen_at = grid_at - HEAL_STEPS * batch.step_s
+        checked = [item for plan in batch.services for item in plan.series if item.check is not None]
+        for item in (*batch.series, *checked):
             values = self.book.at(item.id, frozen_at)
             if not np.isnan(values).all():
-                await self.samples.append(item.id, step_s, frozen_at, values[np.newaxis, :])
+                await self.samples.append(item.id, batch.step_s, frozen_at, values[np.newaxis, :])
 
     def _note(self, plan: ServicePlan, grid_at: float, now: float, problems: Mapping[str, str]) -> None:
         note = self.board.services[plan.name]
         note.problems = sorted({problems[item.id] for item in plan.series if item.id in problems})
-        sees = [not np.isnan(self.book.at(item.id, grid_at)).all() for item in plan.series if item.source]
+        first_at = grid_at - (HEAL_STEPS - 1) * plan.step_s
+        sourced = [item.id for item in plan.series if item.source is not None]
+        sees = [not np.isnan(self.book.read(name, first_at, grid_at)).all() for name in sourced]
         if not sees or any(sees):
             note.blind_since = None
         elif note.blind_since is None:
-            note.blind_since = grid_at - plan.step_s
+            note.blind_since = first_at - plan.step_s
         self.metrics.blind_s.labels(plan.name).set(
             0.0 if note.blind_since is None else now - note.blind_since
         )

@@ -19,14 +19,14 @@ from detectors.model import Verdict
 from watchdog.bench import Bench
 from watchdog.board import LiveBoard
 from watchdog.clock import Clock
-from watchdog.keeper import Keeper
+from watchdog.keeper import Batch, Keeper
 from watchdog.metrics import Metrics
 from watchdog.model import OPEN_WATCH_STATES, Facts, Ruling
 from watchdog.plan import CheckPlan
 from watchdog.rollback.protocol import Target
 from watchdog.ruling import Routes, rule
 from watchdog.seat import Seat
-from watchdog.store.protocol import Store, StoreUnavailable
+from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 
 log = logging.getLogger("watchdog.pipeline")
 
@@ -37,6 +37,7 @@ class Pipeline:
 
     clock: Clock
     checks: Mapping[str, CheckPlan]
+    batches: Mapping[str, Batch]
     world: Callable[[str], World]
     keeper: Keeper
     bench: Bench
@@ -69,15 +70,17 @@ class Pipeline:
                 extra={"service": plan.service, "check": plan.name, "because": result.because},
             )
 
-    async def tick(self, step_s: float) -> None:
-        """1 observe and 2 keep for the sources, then 3 judge and 4 decide for every open watch."""
+    async def tick(self, name: str) -> None:
+        """1 observe and 2 keep for one batch of a source, then 3 judge and 4 decide for its open watches."""
+        batch = self.batches[name]
         now = self.clock.wall_s()
-        grid_at = math.floor((now - self.lag_s) / step_s) * step_s
-        await self.keeper.read(step_s, grid_at, now)
-        for seat in await self.bench.seated(step_s, now):
-            await self._judge(seat, grid_at)
-        self.metrics.last_tick_at.labels(f"{step_s:g}").set(grid_at)
-        self.metrics.open_watches.set(len(self.bench.seats))
+        grid_at = math.floor((now - self.lag_s) / batch.step_s) * batch.step_s
+        await self.keeper.read(batch, grid_at, now)
+        for seat in self.bench.of(frozenset(plan.name for plan in batch.services)):
+            async with seat.lock:
+                await self._judge(seat, grid_at)
+        self.metrics.last_tick_at.labels(name).set(grid_at)
+        self.metrics.open_watches.set(self.bench.count)
         self.board.bump()
 
     async def _run(self, plan: CheckPlan) -> CheckResult:
@@ -92,13 +95,7 @@ class Pipeline:
             return CheckResult(outcome="error", because=f"bug in the check: {type(error).__name__}")
 
     async def _judge(self, seat: Seat, grid_at: float) -> None:
-        try:
-            verdict = seat.tick(self.keeper.book, grid_at)
-        except Exception as error:
-            # Containment 2 of 3: what cannot be judged is unknown, and unknown never acts.
-            log.exception("judge raised", extra={"service": seat.plan.name, "watch": seat.watch.id})
-            self.metrics.judge_bugs.labels(seat.plan.name).inc()
-            verdict = seat.give_up(f"the judge of this watch failed ({type(error).__name__}: {error})")
+        verdict = seat.tick(self.keeper.book, grid_at)
         if verdict is None:
             return
         is_blind_for_long = seat.blind_s() >= self.blind_page_after_s
@@ -129,6 +126,8 @@ class Pipeline:
 
         try:
             ruling = await self.store.transact(seat.watch.id, decide, now)
+        except StoreDead:
+            raise
         except StoreUnavailable as error:
             # No action without a durable intent: keep still, stay unready, and decide again next tick.
             log.error("cannot record a decision", extra={"watch": seat.watch.id, "because": str(error)})

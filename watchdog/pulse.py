@@ -13,7 +13,7 @@ from watchdog.metrics import Metrics
 from watchdog.model import SwitchState
 from watchdog.outbox import Outbox
 from watchdog.schedule import Schedule
-from watchdog.store.protocol import Store, StoreUnavailable
+from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 
 log = logging.getLogger("watchdog.pulse")
 
@@ -84,6 +84,8 @@ class Pulse:
                     await self.store.disarm(None, self.clock.wall_s())
                     self._is_disarmed = False
                     log.info("actions armed again", extra={"because": "10 minutes of stable run"})
+            except StoreDead:
+                raise
             except StoreUnavailable as error:
                 if not self._store_problem:
                     log.error("not ready", extra={"because": str(error)})

@@ -1,11 +1,14 @@
 """One open watch being judged: feeds a DeployJudge its ticks, in order and each once.
 
 A seat can be thrown away and rebuilt from the rings at any time with the same answers: that is how a watch
-survives a restart.
+survives a restart. A bug in judging is contained here (DESIGN rule 2): the watch ends inconclusive, because
+what cannot be judged is unknown, and unknown never acts.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,67 +23,106 @@ from watchdog.model import Deploy, Watch
 from watchdog.plan import ServicePlan
 from watchdog.series import SeriesBook
 
+log = logging.getLogger("watchdog.seat")
+
 
 class Seat:
     """The judge of one watch and how far it has judged.
 
-    open_() may take tens of milliseconds per series: call it in a thread. verdict is the newest, None before
-    the first tick. signature: what was last decided on, so that a tick that changes nothing writes nothing.
+    verdict: the newest, None before the first tick. signature: what was last decided on, so that a tick that
+    changes nothing writes nothing. lock: held from judging to recording, so that decisions keep their order.
     """
 
-    def __init__(
-        self, watch: Watch, deploy: Deploy, plan: ServicePlan, verdict: Verdict | None = None
-    ) -> None:
+    def __init__(self, watch: Watch, deploy: Deploy, plan: ServicePlan) -> None:
         self.watch = watch
         self.deploy = deploy
         self.plan = plan
-        self.verdict = verdict
+        self.verdict: Verdict | None = None
         self.signature: tuple[object, ...] = ()
-        self._blind_from_at: float | None = None
-        self._gave_up: Verdict | None = None
+        self.lock = asyncio.Lock()
         self.judged_to_at = math.floor(deploy.started_at / plan.step_s) * plan.step_s
+        self.history_s = 0.0
         self._judge: DeployJudge | None = None
-        self._history_s = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """True once the judge has been built."""
-        return self._judge is not None
+        self._failure: Verdict | None = None
+        self._blind_from_at: float | None = None
 
     @property
     def is_over(self) -> bool:
-        """True once the last step of the watch has been judged."""
-        return self._gave_up is not None or self.judged_to_at >= self._last_step_at()
-
-    @property
-    def history_s(self) -> float:
-        """How much history the judge rests on: the longest of the acting series."""
-        return self._history_s
+        """True once the last step of the watch has been judged, or judging failed."""
+        return self._failure is not None or self.judged_to_at >= self._last_step_at()
 
     def open(self, book: SeriesBook, others: Sequence[Deploy], past: Sequence[Deploy]) -> None:
-        """Build the judge on the history up to the deploy's start."""
-        histories = [self._history(book, plan.id, plan.spec.name) for plan in self.plan.series]
-        controls = {
-            name: [self._history(book, control_id, control_id) for control_id in ids]
-            for name, ids in self.plan.controls.items()
-            if ids
-        }
-        self._history_s = max((_span_s(history) for history in histories), default=0.0)
-        self._judge = DeployJudge(
-            deploy=interval(self.deploy, self.plan.rollout_max_s),
-            others=[interval(other, self.plan.rollout_max_s) for other in others],
-            histories=histories,
-            settings=self.plan.judge,
-            controls=controls,
-            past_deploys=[interval(deploy, self.plan.rollout_max_s) for deploy in past],
-        )
+        """Build the judge on the history up to the deploy's start: tens of milliseconds a series."""
+        try:
+            histories = [self._history(book, plan.id, plan.spec.name) for plan in self.plan.series]
+            controls = {
+                name: [self._history(book, control_id, control_id) for control_id in ids]
+                for name, ids in self.plan.controls.items()
+                if ids
+            }
+            self.history_s = max((_span_s(history) for history in histories), default=0.0)
+            self._judge = DeployJudge(
+                deploy=self._interval(self.deploy),
+                others=[self._interval(other) for other in others],
+                histories=histories,
+                settings=self.plan.judge,
+                controls=controls,
+                past_deploys=[self._interval(deploy) for deploy in past],
+            )
+        except Exception as error:  # noqa: BLE001  containment 2 of 3
+            self._give_up(error)
+
+    def update(self, watch: Watch, deploy: Deploy, suspects: Sequence[Deploy]) -> None:
+        """Follow the intake: a moved end is judged again (slow, like `open`), a new suspect shares blame."""
+        try:
+            for other in suspects:
+                if other.id not in self.watch.suspect_ids and self._judge is not None:
+                    self._judge.add_deploy(self._interval(other))
+            if self._interval(deploy) != self._interval(self.deploy) and self._judge is not None:
+                self._judge.finish(self._interval(deploy).finished_at)
+        except Exception as error:  # noqa: BLE001  containment 2 of 3
+            self._give_up(error)
+        self.watch, self.deploy = watch, deploy
 
     def tick(self, book: SeriesBook, grid_at: float) -> Verdict | None:
         """Judge every step up to `grid_at` that is ready; the newest verdict, None when no step was.
 
         A step is ready when each of its source series has a value or is too old to get one.
         """
-        assert self._judge is not None
+        if self._failure is None:
+            try:
+                newest = self._tick(book, grid_at)
+            except Exception as error:  # noqa: BLE001  containment 2 of 3
+                self._give_up(error)
+        if self._failure is not None:
+            newest = self._failure
+        if newest is not None:
+            self.verdict = newest
+            self._note_blindness(newest)
+        return newest
+
+    def blind_s(self) -> float:
+        """How long the verdict has been blind without a break, in judged time."""
+        return 0.0 if self._blind_from_at is None else self.judged_to_at - self._blind_from_at
+
+    def stage(self, verdict: Verdict) -> str:
+        """Which part of the watch `verdict` falls in: a change of stage is worth recording."""
+        if self.is_over:
+            return "over"
+        if self.deploy.finished_at is None:
+            return "announced"
+        return "warming" if verdict.at < self.watch.observe_at else "observing"
+
+    def packet(self) -> dict[str, Any]:
+        """The evidence packet as of the last tick; of a judge that failed, only its verdict."""
+        if self._failure is not None or self._judge is None:
+            verdict = asdict(self._failure) if self._failure is not None else {}
+            return {"schema": SCHEMA, "series": [], "evidence": [], "verdict": verdict}
+        return self._judge.packet()
+
+    def _tick(self, book: SeriesBook, grid_at: float) -> Verdict | None:
+        if self._judge is None:
+            raise AssertionError("a seat is opened before it is used")
         newest = None
         step_s = self.plan.step_s
         while self.judged_to_at + step_s <= min(grid_at, self._last_step_at()):
@@ -94,59 +136,22 @@ class Seat:
             )
             if is_waiting:
                 break
-            controls = {
-                control_id: book.at(control_id, at)
-                for ids in self.plan.controls.values()
-                for control_id in ids
-            }
+            controls = {name: book.at(name, at) for ids in self.plan.controls.values() for name in ids}
             newest = self._judge.tick(at, values, controls)
             self.judged_to_at = at
             if newest.state == "regressed":
-                break
-        if newest is not None and self.is_over and newest.state != "regressed":
-            newest = self._judge.close()
-        if newest is not None:
-            self.verdict = newest
-            self._note_blindness(newest)
-        return newest
+                return newest
+        return self._judge.close() if newest is not None and self.is_over else newest
 
-    def blind_s(self) -> float:
-        """How long the verdict has been blind without a break, in judged time."""
-        return 0.0 if self._blind_from_at is None else self.judged_to_at - self._blind_from_at
+    def _last_step_at(self) -> float:
+        return math.floor(self.watch.ends_at / self.plan.step_s) * self.plan.step_s
 
-    def give_up(self, because: str) -> Verdict:
-        """The verdict of a judge that failed: inconclusive, and the watch is over."""
-        self._gave_up = Verdict(
+    def _give_up(self, error: Exception) -> None:
+        log.exception("judge raised", extra={"service": self.plan.name, "watch": self.watch.id})
+        because = f"The judge of this watch failed, so nothing can be said ({type(error).__name__}: {error})."
+        self._failure = Verdict(
             state="inconclusive", reason="coverage", because=because, at=self.judged_to_at
         )
-        self.verdict = self._gave_up
-        return self.verdict
-
-    def stage(self, verdict: Verdict) -> str:
-        """Which part of the watch `verdict` falls in: a change of stage is worth recording."""
-        if self.is_over:
-            return "over"
-        if self.deploy.finished_at is None:
-            return "announced"
-        return "warming" if verdict.at < self.watch.observe_at else "observing"
-
-    def add_deploy(self, other: Deploy) -> None:
-        """Another deploy overlaps from now on: it shares the onset posterior."""
-        if self._judge is not None:
-            self._judge.add_deploy(interval(other, self.plan.rollout_max_s))
-
-    def update(self, watch: Watch, deploy: Deploy) -> None:
-        """The intake changed the watch or the deploy's interval."""
-        if deploy.finished_at is not None and deploy.finished_at != self.deploy.finished_at and self._judge:
-            self._judge.finish(deploy.finished_at)
-        self.watch, self.deploy = watch, deploy
-
-    def packet(self) -> dict[str, Any]:
-        """The evidence packet as of the last tick; of a judge that failed, only its verdict."""
-        if self._gave_up is not None:
-            return {"schema": SCHEMA, "series": [], "evidence": [], "verdict": asdict(self._gave_up)}
-        assert self._judge is not None
-        return self._judge.packet()
 
     def _note_blindness(self, verdict: Verdict) -> None:
         if verdict.state != "blind":
@@ -154,25 +159,16 @@ class Seat:
         elif self._blind_from_at is None:
             self._blind_from_at = verdict.at
 
-    def _last_step_at(self) -> float:
-        if self.deploy.finished_at is None:
-            return math.inf
-        return math.floor(self.watch.ends_at / self.plan.step_s) * self.plan.step_s
-
     def _history(self, book: SeriesBook, series_id: str, name: str) -> History:
-        return book.history(
-            series_id, end_at=self.judged_to_at, n=round(self.plan.history_s / self.plan.step_s), name=name
-        )
+        n = round(self.plan.history_s / self.plan.step_s)
+        return book.history(series_id, end_at=self.judged_to_at, n=n, name=name)
 
-
-def interval(deploy: Deploy, rollout_max_s: float) -> DeployInterval:
-    """The deploy as the judge sees it; one still in progress may take up to `rollout_max_s`."""
-    finished_at = deploy.finished_at
-    return DeployInterval(
-        id=deploy.id,
-        started_at=deploy.started_at,
-        finished_at=deploy.started_at + rollout_max_s if finished_at is None else finished_at,
-    )
+    def _interval(self, deploy: Deploy) -> DeployInterval:
+        """The deploy as the judge sees it; one still in progress may take up to the longest roll-out."""
+        finished_at = deploy.finished_at
+        if finished_at is None:
+            finished_at = deploy.started_at + self.plan.rollout_max_s
+        return DeployInterval(id=deploy.id, started_at=deploy.started_at, finished_at=finished_at)
 
 
 def _span_s(history: History) -> float:

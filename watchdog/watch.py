@@ -22,6 +22,11 @@ def advance(watch: Watch, deploy: Deploy, verdict: Verdict, *, is_over: bool, no
         return watch
     if verdict.state == "regressed":
         return _close(watch, "regressed", verdict.because, now)
+    if is_over and deploy.finished_at is None:
+        because = (
+            f"{verdict.because} Nobody said that the roll-out finished, so it was not judged as a whole."
+        )
+        return _close(watch, "inconclusive", because, now)
     if is_over:
         return _close(watch, _final(verdict), verdict.because, now)
     if deploy.finished_at is None:

@@ -1,7 +1,7 @@
 """The queues between the schedule and the work, and the workers that empty them.
 
-Checks have a bounded queue and many workers, because a target may hang; ticks have one worker per step size,
-because a watch must be judged in order; jobs (the calendar's) have one.
+Checks have a bounded queue and many workers, because a target may hang; ticks have one worker per batch of a
+source, because a source may hang too and its steps must come in order; jobs (the calendar's) have one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _QUEUE_MAX = 10_000
 class Works:
     """observe, tick, job: the work behind a name. done: tells the schedule that the name may come again.
 
-    A name begins with the kind of its work: `tick:60`, `job:retention`, or is a check's `service/name`.
+    A name begins with the kind of its work: `tick:60:prom`, `job:retention`, or is a check's `service/name`.
     """
 
     metrics: Metrics
     observe: Callable[[str], Awaitable[None]]
-    tick: Callable[[float], Awaitable[None]]
+    tick: Callable[[str], Awaitable[None]]
     job: Callable[[str], Awaitable[None]]
     done: Callable[[str], None]
     _checks: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_QUEUE_MAX))
@@ -33,7 +33,7 @@ class Works:
     _jobs: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(100))
 
     def add_tick(self, name: str) -> None:
-        """Give one step size a queue of its own."""
+        """Give one batch a queue and a worker of its own."""
         self._ticks[name] = asyncio.Queue(1)
 
     def put(self, name: str) -> bool:
@@ -56,11 +56,8 @@ class Works:
             for _ in range(_CHECK_WORKERS):
                 group.create_task(self._work(self._checks, self.observe))
             for name, queue in self._ticks.items():
-                group.create_task(self._work(queue, self._tick), name=name)
+                group.create_task(self._work(queue, self.tick), name=name)
             group.create_task(self._work(self._jobs, self.job))
-
-    async def _tick(self, name: str) -> None:
-        await self.tick(float(name.removeprefix("tick:")))
 
     async def _work(self, queue: asyncio.Queue[str], work: Callable[[str], Awaitable[None]]) -> None:
         while True:

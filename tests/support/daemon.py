@@ -44,13 +44,13 @@ class Daemon:
         """Status and JSON of a GET, or of a POST when there is a body; with the local token."""
         if token is None:
             token = (self.folder / "state" / "local-token").read_text()
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             self.url + path,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=10) as response:
                 return response.status, json.loads(response.read())
         except urllib.error.HTTPError as refused:
             with refused:
