@@ -95,7 +95,7 @@ class Check(Protocol):
     """One configured check. The fields of the dataclass are its configuration."""
 
     async def run(self, world: World) -> CheckResult:
-        """Observe once. The caller sets the deadline and cancels at it; the check cleans up in `finally`.
+        """Observe once. The caller cancels at `deadline_s`; the check cleans up in `finally`.
 
         Never raises for what the world does; an exception is a bug of the check.
         """

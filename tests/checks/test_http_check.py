@@ -112,6 +112,21 @@ async def test_the_service_can_tell_synthetic_traffic(world: World, serve: Serve
     assert trace == trace_id("run-1")
 
 
+async def test_every_run_connects_anew(world: World, serve: Serve) -> None:
+    # A kept connection would stay with the old instance while a roll-out replaces it.
+    peers: set[object] = set()
+
+    async def keep(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response()
+
+    check = built(get=f"{await serve({'/': keep})}/")
+    for _ in range(3):
+        assert "connect_s" in (await check.run(world)).readings
+    assert len(peers) == 3
+
+
 async def test_bodies_are_sent_as_written(world: World, serve: Serve) -> None:
     async def echo(request: web.Request) -> web.Response:
         return web.json_response({"type": request.content_type, "body": await request.text()})

@@ -62,6 +62,19 @@ async def test_silence_is_a_failure_with_its_stage(world: World, port: int) -> N
     )
 
 
+async def test_it_listens_to_no_more_than_its_bound(world: World) -> None:
+    async def chatter(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not writer.is_closing():
+            writer.write(b"x" * 4096)
+            await writer.drain()
+
+    async with await asyncio.start_server(chatter, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        result = await TcpCheck(host="127.0.0.1", port=port, expect="PONG").run(world)
+    assert result.outcome == "fail"
+    assert 'expected "PONG", it said "xxx' in result.because
+
+
 async def test_refused_is_the_targets_and_an_unknown_name_is_ours(world: World) -> None:
     refused = await TcpCheck(host="127.0.0.1", port=free_port()).run(world)
     assert refused.outcome == "fail"

@@ -42,7 +42,8 @@ def test_plain_values(value: Any, expected: Any) -> None:
 def test_values_are_shown_short() -> None:
     assert show("x" * 500).endswith("…")
     assert len(show("x" * 500)) <= 80
-    assert [show(v) for v in (True, None, 1.5, "a\nb", [1], {}, timedelta(seconds=0.25))] == [
+    shown: list[Any] = [True, None, 1.5, "a\nb", [1], {}, timedelta(seconds=0.25)]
+    assert [show(value) for value in shown] == [
         "true",
         "null",
         "1.5",
