@@ -45,8 +45,9 @@ def measure(
         return None
     y, season = y[seen], season[seen]
     # Cut at 3 robust s.d. of the samples themselves: a spike must not pass for a level.
-    own = 1.4826 * float(np.median(np.abs(y - season - np.median(y - season))))
-    rise = float(winsorised_mean((y - season - level)[None, :], 3.0 * max(own, base.spread))[0][0])
+    flat = y - season
+    own = 1.4826 * _median(np.abs(flat - _median(flat)))
+    rise = float(winsorised_mean((flat - level)[None, :], 3.0 * max(own, base.spread))[0][0])
     usual = level + float(season.mean())
     long_run = base.noise.long_run_sd**2
     se = base.spread * math.sqrt(min(1.0, long_run / len(y)) + min(1.0, long_run / max(behind, 1.0)))
@@ -59,6 +60,12 @@ def measure(
         low=sign * (base.score.unit(usual + rise - _Z * se) - before),
         high=sign * (base.score.unit(usual + rise + _Z * se) - before),
     )
+
+
+def _median(x: FloatArray) -> float:
+    """np.median without its 30 us of generality: this runs for every series in every tick."""
+    ranked = np.sort(x)
+    return 0.5 * float(ranked[(len(x) - 1) // 2] + ranked[len(x) // 2])
 
 
 def _of_shares(base: Baseline, behind: float, k: float, n: float) -> Effect:

@@ -12,7 +12,7 @@ CLIP = 3.0  # innovations, in robust s.d.: bounds what one sample can prove
 REACH = 8.0  # residuals, in s.d.: bounds what one sample can do to the prediction of the next
 _ORDER_MAX = 3
 _PHI_MAX = 0.97  # level shifts inside the history look like phi = 1 and would hide steps
-_GAP_MAX = 512
+_GAP_MAX = 128  # steps; a longer gap leaves nothing to foretell: 0.97 ** 256 < 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Noise:
     """AR(p) with clipped innovations, all in units of the s.d. of the residuals.
 
     phi: shape (p,), p >= 1. centre, width: of the raw innovations (median, robust s.d.). mean, sd: of the
-    clipped ones. growth: shape (512,), s.d. of a forecast g + 1 steps ahead relative to one step.
+    clipped ones. growth: shape (128,), s.d. of a forecast g + 1 steps ahead relative to one step.
     """
 
     phi: FloatArray

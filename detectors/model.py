@@ -23,8 +23,8 @@ class SeriesSpec:
     """One named stream of one service, on a fixed grid.
 
     unit: of the judged value ("ratio", "s", "per_step", or the user's). bad: the direction that is worse.
-    ignore_below_rel, ignore_below_abs: a change smaller than both, relative to the level before and in
-    `unit`, is not worth a rollback. acts: False for a series that informs but never acts.
+    ignore_below_rel, ignore_below_abs: a change must exceed both, relative to the level before and in `unit`,
+    to be worth a rollback (0 = no such limit). acts: False for a series that informs but never acts.
     """
 
     name: str
