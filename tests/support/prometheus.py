@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gzip
 import json
 import subprocess
 import zlib
@@ -101,6 +102,7 @@ MODES = (
     "huge",
     "gzip_bomb",
     "not_gzip",
+    "gzip_cut",
     "redirect",
     "bad_types",
     "junk_values",
@@ -231,7 +233,11 @@ class FalsePrometheus:
             case "truncated":
                 return web.Response(body=body[: len(body) * 2 // 3], content_type=kind)
             case "redirect":
-                raise web.HTTPFound("http://169.254.169.254/latest/meta-data")
+                if not request.path.startswith("/elsewhere"):
+                    raise web.HTTPTemporaryRedirect(f"/elsewhere{request.path}")
+            case "gzip_cut":
+                headers = {"Content-Encoding": "gzip"}
+                return web.Response(body=gzip.compress(body)[:-9], headers=headers, content_type=kind)
             case "not_gzip":
                 return web.Response(body=body, headers={"Content-Encoding": "gzip"}, content_type=kind)
             case "headers":
@@ -276,6 +282,9 @@ class FalsePrometheus:
         app = web.Application()
         app.router.add_route("*", "/api/v1/query_range", self.answer_range)
         app.router.add_get("/metrics", self.answer_page)
+        # Where mode `redirect` points: a good answer, for whoever follows.
+        app.router.add_route("*", "/elsewhere/api/v1/query_range", self.answer_range)
+        app.router.add_get("/elsewhere/metrics", self.answer_page)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", int(self.url.rpartition(":")[2])).start()

@@ -61,7 +61,7 @@ class Fleet:
         self._steps.append((at, max(targets, self._had.pop(at, 0)), total))
 
     def usual_targets(self) -> float:
-        """Lower median of the targets present; steps in which nobody was do not count; 0 if nothing is known."""
+        """Lower median of the targets present, over steps in which anybody was; 0 if nothing is known."""
         seen = sorted(targets for _, targets, _ in self._steps if targets)
         return float(seen[(len(seen) - 1) // 2]) if seen else 0.0
 

@@ -142,6 +142,29 @@ def test_a_live_read_gives_what_the_long_history_gave() -> None:
     assert np.isfinite(whole[70:]).mean() > 0.7
 
 
+def test_what_is_usual_is_remembered_over_many_live_reads() -> None:
+    """After hours of ticks a restart is still plausible, and half the targets gone is still missing."""
+    rows = 400
+    counts = np.cumsum(np.full((rows, 4), 50.0), axis=0)
+    counts[390:, 0] -= counts[389, 0] - 10.0
+    counts[395:, 1:3] = NAN
+    fleet = Fleet()
+    seen = np.full(rows, NAN)
+    for newest in range(LOOK_BACK + 3, rows):
+        first = newest - 3 - LOOK_BACK
+        window = increases(
+            counts[first : newest + 1, :, np.newaxis],
+            first_at=AT + first * STEP_S,
+            step_s=STEP_S,
+            fleet=fleet,
+        )
+        seen[newest] = window[-1, 0]
+    equal(seen[388:].tolist(), [200, 200, 210, 200, 200, 200, 200] + [NAN] * 5)
+    assert fleet.remembers(AT + rows * STEP_S, STEP_S)
+    assert len(fleet._steps) <= 61
+    assert not fleet.remembers(AT + (rows + 100) * STEP_S, STEP_S)
+
+
 @settings(derandomize=True, max_examples=150)
 @given(st.data())
 def test_no_step_ever_holds_more_than_happened_in_it(data: st.DataObject) -> None:
