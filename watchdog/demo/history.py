@@ -32,8 +32,9 @@ def series_of(
         series[f"{name}/errors"] = np.column_stack([mine.errors, mine.requests])
         series[f"{name}/latency"] = _latencies(mine, latency_quantile)
     series["checkout/orders"] = paid.reshape(n, 1)
-    series["checkout/place-an-order"] = _probe(n, figures["checkout"], seed)
-    series["checkout/orders-have-payments"] = np.tile([0.0, 1.0], (n, 1))
+    errors = figures["checkout"].errors.sum() / figures["checkout"].requests.sum()
+    series["checkout/place-an-order"] = _probe(n, errors, every=2, seed=seed)
+    series["checkout/orders-have-payments"] = _probe(n, 0.0, every=3, seed=seed)
     return series
 
 
@@ -61,8 +62,9 @@ def _latencies(figures: Figures, q: float) -> FloatArray:
     return quantile(figures.durations.cumsum(axis=1), bounds, q).reshape(-1, 1)
 
 
-def _probe(n: int, checkout: Figures, seed: int) -> FloatArray:
-    """One order of a probe per step, which fails as often as a customer's does."""
-    share = checkout.errors.sum() / checkout.requests.sum()
-    failed = np.random.default_rng([seed, 1]).random(n) < share
-    return np.column_stack([failed.astype(np.float64), np.ones(n)])
+def _probe(n: int, failed_share: float, *, every: int, seed: int) -> FloatArray:
+    """(failed, run) of one run in every `every` steps, as in watchdog.yaml; missing between them."""
+    failed = np.random.default_rng([seed, every]).random(n) < failed_share
+    rows = np.column_stack([failed.astype(np.float64), np.ones(n)])
+    rows[np.arange(n) % every != 0] = np.nan
+    return rows

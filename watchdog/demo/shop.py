@@ -29,15 +29,15 @@ _CALL_TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 _TABLES = {
     "checkout": (
         "create table orders (id text primary key, state text not null, amount_cents integer not null, "
-        "synthetic integer not null, updated_at real not null)"
+        "synthetic integer not null, ordered_at real not null)"
     ),
     "payments": (
         "create table payments (order_id text primary key, amount_cents integer not null, "
-        "captured integer not null, synthetic integer not null, updated_at real not null)"
+        "captured integer not null, synthetic integer not null, ordered_at real not null)"
     ),
     "stock": (
         "create table reservations (order_id text primary key, sku text not null, "
-        "quantity integer not null, updated_at real not null)"
+        "quantity integer not null, ordered_at real not null)"
     ),
 }
 
@@ -164,13 +164,12 @@ def stock_app(service: Service) -> web.Application:
     """POST /api/reservations takes goods from the shelf; DELETE puts them back."""
 
     async def reserve(request: web.Request) -> web.Response:
-        wanted = await _fields(request, "order_id", "sku", "quantity")
+        wanted = await _fields(request, "order_id", "sku", "quantity", "ordered_at")
         await service.work()
         if service.fails():
             return _failed()
         service.database.execute(
-            "insert or replace into reservations values (:order_id, :sku, :quantity, :now)",
-            {**wanted, "now": time.time()},
+            "insert or replace into reservations values (:order_id, :sku, :quantity, :ordered_at)", wanted
         )
         return web.json_response({"state": "reserved"}, status=201)
 
@@ -190,7 +189,7 @@ def payments_app(service: Service) -> web.Application:
         results.labels(service.name, result)
 
     async def charge(request: web.Request) -> web.Response:
-        wanted = await _fields(request, "order_id", "amount_cents")
+        wanted = await _fields(request, "order_id", "amount_cents", "ordered_at")
         is_synthetic = SYNTHETIC in request.headers
         await service.work()
         if service.fails():
@@ -202,8 +201,8 @@ def payments_app(service: Service) -> web.Application:
         if is_declined:
             return web.json_response({"state": "declined"}, status=402)
         service.database.execute(
-            "insert or replace into payments values (:order_id, :amount_cents, 1, :synthetic, :now)",
-            {**wanted, "synthetic": is_synthetic, "now": time.time()},
+            "insert or replace into payments values (:order_id, :amount_cents, 1, :synthetic, :ordered_at)",
+            {**wanted, "synthetic": is_synthetic},
         )
         return web.json_response({"state": "captured"}, status=201)
 
@@ -227,13 +226,15 @@ def checkout_app(service: Service, *, payments: str, stock: str) -> web.Applicat
         wanted = await _fields(request, "sku", "quantity")
         is_synthetic = SYNTHETIC in request.headers
         marks = {SYNTHETIC: request.headers[SYNTHETIC]} if is_synthetic else {}
-        order_id, amount_cents = f"o-{uuid.uuid4().hex}", 1999
+        # One time for all rows of an order, so that two databases can be compared over the same orders.
+        row = {"order_id": f"o-{uuid.uuid4().hex}", "ordered_at": time.time()}
+        order_id, amount_cents = row["order_id"], 1999
         await service.work()
         if service.fails():
             return _failed()
         calls = [
-            (f"{stock}/api/reservations", {"order_id": order_id, **wanted}),
-            (f"{payments}/api/payments", {"order_id": order_id, "amount_cents": amount_cents}),
+            (f"{stock}/api/reservations", {**row, **wanted}),
+            (f"{payments}/api/payments", {**row, "amount_cents": amount_cents}),
         ]
         if service.happens(service.flaw.lost_payments):
             # The flaw of the story: the order counts as paid although no card was charged.
@@ -250,7 +251,7 @@ def checkout_app(service: Service, *, payments: str, stock: str) -> web.Applicat
                 return web.json_response({"error": f"a service answered {status}"}, status=502)
         service.database.execute(
             "insert into orders values (?, 'paid', ?, ?, ?)",
-            (order_id, amount_cents, is_synthetic, time.time()),
+            (order_id, amount_cents, is_synthetic, row["ordered_at"]),
         )
         if not is_synthetic:
             created.labels(service.name).inc()
