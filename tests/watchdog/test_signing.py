@@ -94,6 +94,14 @@ def test_a_changed_message_is_refused(change: dict[str, str]) -> None:
     assert KEYS.problem({**GOOD, **change}, b"{}", NOW)
 
 
+def test_the_parts_cannot_be_shifted() -> None:
+    # The same signed bytes, read as another message: id `m.<stamp>`, body without its beginning.
+    stamp = str(int(NOW))
+    good = KEYS.headers(message_id="m", at=NOW, body=f"{stamp}.rest".encode())
+    assert KEYS.problem(good, f"{stamp}.rest".encode(), NOW) is None
+    assert KEYS.problem({**good, "webhook-id": f"m.{stamp}"}, b"rest", NOW) is not None
+
+
 def test_another_body_or_key_or_no_header_is_refused() -> None:
     assert KEYS.problem(GOOD, b"{ }", NOW) == "no signature matches"
     assert SigningKeys.parse([OTHER]).problem(GOOD, b"{}", NOW) == "no signature matches"

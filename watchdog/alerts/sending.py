@@ -92,20 +92,16 @@ class AlertSender:
             lane.is_busy = False
 
     async def _drain(self, name: str, lane: _Lane, waiting: list[Alert]) -> None:
-        """Send in order; an incident whose alert was not taken waits, the next incident is tried."""
-        held_incidents: set[str] = set()
+        """Send in order; of each incident the store gives the oldest alert only, so none is overtaken."""
         for alert in waiting:
             now = self.clock.wall_s()
             if len(lane.sent_at) == _PER_MINUTE and now - lane.sent_at[0] < 60.0:
                 lane.paused_until = lane.sent_at[0] + 60.0
                 return
-            if alert.dedup_key in held_incidents:
-                continue
             sent = await self._attempt(name, alert)
             lane.sent_at.append(now)
             if await self._settled(alert, sent, lane):
                 continue
-            held_incidents.add(alert.dedup_key)
             if sent.retry_after_s is not None or lane.failures >= _FAILURES_DOWN:
                 wait_s = delay_s(name, lane.failures, sent.retry_after_s)
                 lane.paused_until = self.clock.wall_s() + wait_s

@@ -157,7 +157,10 @@ class Store(Protocol):
         ...
 
     async def due_alerts(self, now: float, limit: int = 100) -> list[Alert]:
-        """Pending alerts whose next attempt is due, oldest first; per channel and dedup_key in order."""
+        """Pending alerts whose next attempt is due, oldest first.
+
+        None while an older one of its channel and dedup_key is pending: no resolve overtakes its trigger.
+        """
         ...
 
     async def alerts(self, *, limit: int = 100) -> list[Alert]:

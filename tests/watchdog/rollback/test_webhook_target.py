@@ -111,8 +111,11 @@ async def test_an_accepted_rollback_is_asked_about_at_its_location() -> None:
         receiver.states[INTENT.key] = "failed"
         assert await target.progress(action, now=NOW, timeout_s=2.0) == "failed"
         assert receiver.received[-1].headers["x-api"] == "k"
-        strange = replace(INTENT, poll_url="http://127.0.0.1:1/rollbacks")
-        assert await target.progress(strange, now=NOW, timeout_s=2.0) == "unknown"
+        async with RollbackReceiver() as stranger:
+            stranger.states["x"] = "succeeded"
+            strange = replace(INTENT, poll_url=f"{stranger.url}/rollbacks/x")
+            assert await target.progress(strange, now=NOW, timeout_s=2.0) == "unknown"
+            assert stranger.received == [], "our headers are not for others"
         assert await target.progress(INTENT, now=NOW, timeout_s=2.0) == "unknown"
         await target.close()
 
