@@ -72,10 +72,13 @@ async def _campaign(scenario: Scenario, arguments: argparse.Namespace) -> int:
     narrator = Narrator(sys.stdout, is_quiet=True)
     failed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
-        started_s = narrator.elapsed_s
-        async with theatre(scenario, seed=seed, narrator=narrator) as (stage, receivers):
-            outcomes = await tell(scenario, stage, receivers, narrator)
-            wrong = await problems(outcomes, stage)
+        started_s, outcomes = narrator.elapsed_s, list[Outcome]()
+        try:
+            async with theatre(scenario, seed=seed, narrator=narrator) as (stage, receivers):
+                outcomes = await tell(scenario, stage, receivers, narrator)
+                wrong = await problems(outcomes, stage)
+        except DemoFailed as failure:
+            wrong = [str(failure)]
         failed += bool(wrong)
         told = ", ".join(_told(outcome) for outcome in outcomes)
         mark = narrator.painted("NO", "bad") if wrong else narrator.painted("ok", "good")

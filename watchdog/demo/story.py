@@ -18,6 +18,8 @@ from watchdog.model import ENDED_ACTION_STATES, OPEN_WATCH_STATES
 # Beyond its watch a deploy may take a roll-out, a rollback and the verification of that.
 _PATIENCE_S = WATCH_S + 80.0
 _POLL_S = 0.25
+# Nobody is there to approve: an action that waits for a person has come to its end here.
+_ENDED = ENDED_ACTION_STATES | {"awaiting_approval"}
 
 
 async def tell(scenario: Scenario, stage: Stage, receivers: Receivers, narrator: Narrator) -> list[Outcome]:
@@ -96,7 +98,7 @@ async def _follow(deploy_id: str, surge: Surge | None, stage: Stage, narrator: N
                 told.add((what, item["state"]))
                 narrator.say(f"{what}: {narrator.painted(item['state'], item['state'])}  {item['because']}")
         is_closed = watch["state"] not in OPEN_WATCH_STATES
-        if is_closed and all(action["state"] in ENDED_ACTION_STATES for action in actions):
+        if is_closed and all(action["state"] in _ENDED for action in actions):
             return answer
         await asyncio.sleep(_POLL_S)
     raise DemoFailed(f"deploy {deploy_id} had no verdict after {_PATIENCE_S:.0f} s")
