@@ -143,10 +143,14 @@ def test_a_live_read_gives_what_the_long_history_gave() -> None:
 
 
 def test_what_is_usual_is_remembered_over_many_live_reads() -> None:
-    """After hours of ticks a restart is still plausible, and half the targets gone is still missing."""
+    """After hours of ticks a restart is still plausible, and half the targets gone is still missing.
+
+    Traffic fell to 4 a step 20 steps ago; 100 from a restarted process is plausible for the hour only.
+    """
     rows = 400
     counts = np.cumsum(np.full((rows, 4), 50.0), axis=0)
-    counts[390:, 0] -= counts[389, 0] - 10.0
+    counts[370:] = counts[369] + np.arange(1.0, 31.0)[:, np.newaxis]
+    counts[390:, 0] -= counts[389, 0] - 99.0
     counts[395:, 1:3] = NAN
     fleet = Fleet()
     seen = np.full(rows, NAN)
@@ -159,7 +163,7 @@ def test_what_is_usual_is_remembered_over_many_live_reads() -> None:
             fleet=fleet,
         )
         seen[newest] = window[-1, 0]
-    equal(seen[388:].tolist(), [200, 200, 210, 200, 200, 200, 200] + [NAN] * 5)
+    equal(seen[388:].tolist(), [4, 4, 103, 4, 4, 4, 4] + [NAN] * 5)
     assert fleet.remembers(AT + rows * STEP_S, STEP_S)
     assert len(fleet._steps) <= 61
     assert not fleet.remembers(AT + (rows + 100) * STEP_S, STEP_S)

@@ -349,6 +349,16 @@ async def test_a_numerator_from_other_processes_is_missing_when_they_are(tmp_pat
         assert np.isnan(reading.values[:, 0]).all()
 
 
+async def test_a_counter_below_zero_is_none() -> None:
+    async with (
+        false_prometheus(world=lambda _, at: [({"instance": "a"}, at - 2e9)]) as false,
+        opened(PrometheusSource(url=false.url)) as source,
+    ):
+        query = Query(series_id="a/b", kind="count", counter="x_total")
+        (reading,) = await source.read([query], ratio_grid(10), now=START, timeout_s=5.0)
+        assert np.isnan(reading.values).all()
+
+
 async def test_a_server_that_asks_for_rest_gets_it() -> None:
     async with false_prometheus("503") as false, opened(PrometheusSource(url=false.url)) as source:
         for now, requests in ((100.0, 1), (106.0, 1), (107.5, 2)):
