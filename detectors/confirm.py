@@ -63,7 +63,7 @@ def is_present(subject: Subject, since: int) -> bool:
 
 
 def is_held(subject: Subject, since: int) -> bool:
-    """The evidence has held for `dwell` ticks, and the last 2 seen show 70 % of the mean shift.
+    """The evidence has held for `dwell` ticks, and the last 2 seen show half of the mean shift.
 
     Both are needed against a spike of three ticks: it can cross at its second, and a mean remembers it.
     """
@@ -71,7 +71,7 @@ def is_held(subject: Subject, since: int) -> bool:
     return (
         subject.crossings >= subject.plan.dwell
         and len(seen) > 0
-        and float(seen[-2:].mean()) >= 0.7 * float(seen.mean())
+        and float(seen[-2:].mean()) >= 0.5 * float(seen.mean())
     )
 
 

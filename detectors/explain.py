@@ -13,7 +13,7 @@ _EXCUSES: Mapping[Reason, str] = {
     "pre_existing": " It probably began before the deploy.",
     "overlap": " Another deploy may be to blame.",
     "too_small": " The change may be too small to matter.",
-    "transient": " It is no longer there.",
+    "transient": " It is not there any more.",
     "not_confirmed": " Not confirmed yet.",
 }
 

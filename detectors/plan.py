@@ -63,7 +63,7 @@ def plan_watch(
         judged=last - gap,
         finished=max(0, math.ceil(to_finish - _SLACK)),
         level=level,
-        dwell=min(4, last - gap),
+        dwell=min(5, last - gap),
         severe_dwell=max(2, math.ceil(settings.warm_up_s / 2 / step_s)),
         half_life=max(settings.watch_s / 18 / step_s, 0.5),
         lookback=min(level, 100),

@@ -119,17 +119,30 @@ def _close(
             f"{say.title(shared[0].series)} moved together with its controls: not this deploy, or not alone."
         )
         return "inconclusive", "shared", f"{text} {shared[0].because}"
-    missing = [t.evidence for s, t in acting if all(s is not x for x, _ in seeing)]
-    if missing and len(missing) > (1.0 - settings.coverage_min) * len(acting):
-        text = f"{len(missing)} of {len(acting)} series were not seen well enough to clear this deploy."
+    # A series without history was never expected to be judged; its evidence says so.
+    missing = [t.evidence for s, t in able if all(s is not x for x, _ in seeing)]
+    if missing and len(missing) > (1.0 - settings.coverage_min) * len(able):
+        text = f"{len(missing)} of {len(able)} series were not seen well enough to clear this deploy."
         return "inconclusive", "coverage", f"{text} {missing[0].because}"
     if dark >= _DARK_TICKS:
         return "inconclusive", "coverage", f"No data from any series in the last {dark} steps of the watch."
+    # A statistic that fell back below its threshold while the change is still there is no all-clear.
+    open_end = [
+        t.evidence
+        for s, t in seeing
+        if s.has_crossed and t.evidence.state == "not_sure" and t.evidence.is_present
+    ]
+    if open_end:
+        return "inconclusive", "not_confirmed", open_end[0].because
     gone = [t.evidence for s, t in seeing if t.excuse == "transient" or s.has_crossed]
     if gone:
         return "healthy", "transient", f"It went away by itself. {gone[0].because}"
     worst = min((t.evidence for _, t in seeing), key=_key)
-    return "healthy", "steady", f"No series got worse in {judged} steps. {worst.because}"
+    blind = ", ".join(
+        say.title(t.evidence.series).lower() for s, t in acting if all(s is not x for x, _ in seeing)
+    )
+    left_out = f" Not judged: {blind}." if blind else ""
+    return "healthy", "steady", f"No series got worse in {judged} steps. {worst.because}{left_out}"
 
 
 def _dark_ticks(able: Sequence[tuple[Subject, Testimony]], plan: Plan, ticks: int) -> int:

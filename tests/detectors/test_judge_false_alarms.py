@@ -30,11 +30,12 @@ def test_a_quiet_service_is_not_regressed_more_often_than_promised(
 def test_all_kinds_together_share_one_budget() -> None:
     n, settings = 600, JudgeSettings(false_rollbacks=0.05, watch_s=1500.0)
     alarms = 0
-    for seed in range(DEPLOYS):
+    for seed in range(25):
         rng = np.random.default_rng(1000 + seed)
         series = [(spec(kind), quiet(kind, rng, n + 30, 0.6)) for kind in KINDS]
         alarms += watch(series, n, settings).verdict.state == "regressed"
-    assert alarms <= 7  # as above; six series with a budget each would make the mean 10
+    # 25 deploys at 0.05: mean 1.25; P(more than 5) = 0.001. Six series with a budget each: mean 6.6.
+    assert alarms <= 5
 
 
 def test_a_long_history_earns_thresholds_of_its_own() -> None:
