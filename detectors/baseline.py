@@ -25,6 +25,7 @@ class Baseline:
 
     raw: history, shape (n, width). season: shape (n,), learned without the day of each sample. reach: ticks
     behind a level. spread: s.d. of the residuals on the scale of the scores. traffic: usual denominator.
+    events, trials: of a ratio or probe, summed over the last `reach` ticks.
     density: share of the steps of the level that hold data. error: why there is no baseline, or "".
     """
 
@@ -37,6 +38,8 @@ class Baseline:
     spread: float
     noise: Noise
     traffic: float
+    events: float
+    trials: float
     density: float
     error: str
 
@@ -107,6 +110,7 @@ def fit_baseline(spec: SeriesSpec, raw: FloatArray, end_at: FloatArray, plan: Pl
     """
     n = len(raw)
     season, profile, error = np.zeros(n), None, ""
+    events = behind = 0.0
     if spec.width == 2:
         score = choose_score(spec, raw[:, 0])
         k, trials = clean_pairs(raw)
@@ -118,6 +122,7 @@ def fit_baseline(spec: SeriesSpec, raw: FloatArray, end_at: FloatArray, plan: Pl
             reach = min(max(plan.level, _RUNS_WANTED), max(n // 2, min(n, plan.level)))
         elif float(trials.sum()) < _TRIALS_MIN:
             error = f"only {trials.sum():.0f} of {_TRIALS_MIN:.0f} requests before the deploy"
+        events, behind = float(k[max(n - reach, 0) :].sum()), float(trials[max(n - reach, 0) :].sum())
         r = score.sign * _block_deviance(k, trials, reach)
         least = 1.0  # no count has less noise than independent events
         density = float(np.mean(trials[max(n - reach, 0) :] > 0.0)) if n else 0.0
@@ -153,6 +158,8 @@ def fit_baseline(spec: SeriesSpec, raw: FloatArray, end_at: FloatArray, plan: Pl
         spread=spread,
         noise=fit_noise(r / spread, least / spread),
         traffic=traffic,
+        events=events,
+        trials=behind,
         density=density,
         error=error,
     )

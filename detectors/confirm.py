@@ -101,10 +101,7 @@ def hard_break(subject: Subject) -> float:
     k, n = clean_pairs(subject.raw.rows[-need:])
     if not (n > 0.0).all():
         return 0.0
-    k0, n0 = (
-        float(c[max(len(subject.base.raw) - subject.base.reach, 0) :].sum())
-        for c in clean_pairs(subject.base.raw)
-    )
+    k0, n0 = subject.base.events, subject.base.trials
     if subject.spec.bad == "down":
         k, k0 = n - k, n0 - k0
     before = k0 / n0 if n0 > 0.0 else 0.0

@@ -74,8 +74,7 @@ def _of_shares(base: Baseline, behind: float, k: float, n: float) -> Effect:
     Trials are divided by the overdispersion of the series, so that the interval is not too narrow.
     """
     spread = max(base.spread * base.noise.long_run_sd, 1.0) ** 2 if base.spec.kind == "ratio" else 1.0
-    k0, n0 = (float(c[max(len(base.raw) - base.reach, 0) :].sum()) for c in clean_pairs(base.raw))
-    n0 = max(n0, 1e-9)
+    k0, n0 = base.events, max(base.trials, 1e-9)
     before, now = k0 / n0, k / n
     low0, high0 = (float(b) for b in wilson(np.array(k0 / spread), np.array(n0 / spread), _Z))
     low1, high1 = (float(b) for b in wilson(np.array(k / spread), np.array(n / spread), _Z))

@@ -229,3 +229,13 @@ def test_arrays_come_back_bit_for_bit_and_damage_is_noticed() -> None:
 def test_a_packet_of_another_schema_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot be replayed"):
         replay({"schema": "deploy-watchdog/evidence/v9"})
+
+
+def test_regressed_stays_regressed_when_a_rollback_helps() -> None:
+    data = quiet("ratio", np.random.default_rng(11), N + 30)
+    data[N : N + 14] = errors(np.random.default_rng(12), 14, 0.1)
+    came = watch([(spec("ratio"), data)], N, SETTINGS, stop=False)
+    assert came.tick is not None
+    assert came.states[came.tick :] == ["regressed"] * (len(came.states) - came.tick)
+    assert (came.verdict.state, came.verdict.reason) == ("regressed", "evidence")
+    assert came.verdict.at == T0 + 60.0 * len(came.states)
