@@ -67,6 +67,9 @@ def threshold(maxima: FloatArray, windows: int, alpha: float, model: float) -> t
     if alpha * (windows + 1) >= _TIES:
         place = min(math.ceil((1.0 - alpha) * (len(ranked) + 1)), len(ranked))
         return max(float(ranked[place - 1]), 0.5 * model), "own"
-    half, high = float(np.quantile(ranked, 0.5)), float(np.quantile(ranked, 0.9))
+    # One standard error above 0.9: a tail drawn from few windows is too short half of the time (measured
+    # without it: 2.4 % false alarms of 1 % allowed at 85 windows of heavy-tailed AR noise).
+    upper = 0.9 + math.sqrt(0.9 * 0.1 / windows)
+    half, high = float(np.quantile(ranked, 0.5)), float(np.quantile(ranked, upper))
     tail = high + (high - half) / math.log(5.0) * max(math.log(0.1 / alpha), 0.0)
     return max(tail, (windows * tail + _POOL * model) / (windows + _POOL)), "pooled"
