@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
-from checks.model import World
 from config import Loaded
 from watchdog.api.protocol import Ports
 from watchdog.api.server import serve
@@ -25,9 +22,11 @@ from watchdog.bench import Bench
 from watchdog.board import LiveBoard
 from watchdog.bursts import Bursts
 from watchdog.calendar import run_calendar
+from watchdog.checking import checker
 from watchdog.clock import Clock, SystemClock
 from watchdog.closing import Closing
 from watchdog.deploys.version import VersionReader
+from watchdog.housekeeping import Housekeeping
 from watchdog.jobs import TIMES, Jobs
 from watchdog.keeper import Keeper, batches
 from watchdog.killswitch import kill_switch_state
@@ -52,7 +51,12 @@ from watchdog.works import Works
 log = logging.getLogger("watchdog.app")
 
 _VERSION_TIMEOUT_S = 5.0
+_CONFIRM_S = 900.0  # of a rollback whose service is no longer configured
 _END_S = 2.0  # a part; the parts that take time to end stay within the promised 10 seconds
+
+
+class CannotListen(Exception):
+    """The address of the API is taken or not ours; the text says so with a remedy."""
 
 
 async def run(loaded: Loaded, environ: Mapping[str, str]) -> None:
@@ -87,6 +91,7 @@ class Parts:
     pulse: Pulse
     reports: Reports
     outbox: Outbox
+    port: int
 
     def all(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """Name and coroutine of every part, in the order in which they end."""
@@ -127,10 +132,15 @@ async def wired(
             stack.push_async_callback(reader.close)
         worker = Worker()
         stack.push_async_callback(worker.close)
-        session = await stack.enter_async_context(aiohttp.ClientSession())
 
         async def kill_switch() -> SwitchState:
             return await kill_switch_state(store, state_dir, environ)
+
+        async def hold() -> SwitchState:
+            """What holds rollbacks back: the kill switch, or actions disarmed after a crash loop."""
+            switch = await kill_switch()
+            because = None if switch.is_on else await store.disarmed()
+            return switch if because is None else SwitchState(is_on=True, by="watchdog", because=because)
 
         keeper = Keeper(plans, loaded.sources, book, samples, board, metrics)
         await keeper.refill(now)
@@ -149,9 +159,11 @@ async def wired(
             clock=clock,
             targets=loaded.targets,
             channels=loaded.channels,
-            kill_switch=kill_switch,
+            kill_switch=hold,
             running_version=running_version,
-            confirm_within_s=lambda action: plans[action.service].confirm_s,
+            confirm_within_s=lambda action: (
+                plans[action.service].confirm_s if action.service in plans else _CONFIRM_S
+            ),
             channels_default=routes.default,
             channels_page=routes.page,
             public_url=routes.public_url,
@@ -170,14 +182,7 @@ async def wired(
             clock=clock,
             checks={check.due_name: check for plan in plans.values() for check in plan.checks},
             batches=ticks,
-            world=lambda run_id: World(
-                http=session,
-                databases=loaded.databases,
-                now_s=clock.wall_s,
-                mono_s=clock.mono_s,
-                sleep=clock.sleep,
-                run_id=run_id,
-            ),
+            checker=await stack.enter_async_context(checker(loaded.databases, clock)),
             keeper=keeper,
             bench=bench,
             store=store,
@@ -202,12 +207,17 @@ async def wired(
         # The history is wanted before the first deploy is told, and does not hold up being ready.
         works.put("job:history")
         bursts = Bursts(plans, schedule)
+        housekeeping = Housekeeping(
+            plans=plans, store=store, clock=clock, routes=routes, wake_outbox=outbox.wake
+        )
+        await housekeeping.retire_services()
         pulse = Pulse(
             clock=clock,
             store=store,
             schedule=schedule,
             outbox=outbox,
             closing=closing,
+            housekeeping=housekeeping,
             bursts=bursts,
             metrics=metrics,
             kill_switch=kill_switch,
@@ -225,6 +235,7 @@ async def wired(
             clock=clock,
             routes=routes,
             kill_switch=kill_switch,
+            config_digest=loaded.digest,
             on_change=changed,
             on_deploy=lambda deploy, watch: bursts.start(deploy.service, clock.wall_s()),
             wake_outbox=outbox.wake,
@@ -245,7 +256,13 @@ async def wired(
             is_alive=pulse.is_alive,
         )
         host, _, port = settings.api.listen.rpartition(":")
-        bound = await stack.enter_async_context(serve(ports, host=host.strip("[]"), port=int(port)))
+        try:
+            bound = await stack.enter_async_context(serve(ports, host=host.strip("[]"), port=int(port)))
+        except OSError as error:
+            raise CannotListen(
+                f"cannot listen on {settings.api.listen}: {error.strerror or error}. "
+                "Stop what listens there, or change api.listen"
+            ) from None
         log.info(
             "ready",
             extra={
@@ -255,7 +272,15 @@ async def wired(
                 "epoch": store.epoch,
             },
         )
-        yield Parts(schedule=schedule, works=works, bench=bench, pulse=pulse, reports=reports, outbox=outbox)
+        yield Parts(
+            schedule=schedule,
+            works=works,
+            bench=bench,
+            pulse=pulse,
+            reports=reports,
+            outbox=outbox,
+            port=bound,
+        )
 
 
 def _routes(loaded: Loaded) -> Routes:

@@ -132,7 +132,16 @@ class Keeper:
                 if series.check is not None:
                     self.book.close_bin(series.id, grid_at)
             self._note(plan, grid_at, now, problems)
-        await self._mirror(batch, grid_at)
+
+    async def mirror(self, batch: Batch, grid_at: float) -> None:
+        """Keep on disk the step that can change no more; after judging, which must not wait for it."""
+        frozen_at = grid_at - HEAL_STEPS * batch.step_s
+        checked = [item for plan in batch.services for item in plan.series if item.check is not None]
+        rows = [
+            (item.id, batch.step_s, frozen_at, self.book.at(item.id, frozen_at)[np.newaxis, :])
+            for item in (*batch.series, *checked)
+        ]
+        await self.samples.append_all([row for row in rows if not np.isnan(row[3]).all()])
 
     def add(self, service: str, check: str, result: CheckResult, at: float) -> None:
         """Bin one check result; `error` is missing data."""
@@ -153,15 +162,6 @@ class Keeper:
         self.board.sources[source] = problems[0] if problems else "ok"
         self.metrics.reads.labels(source, "problem" if problems else "ok").inc()
         return readings
-
-    async def _mirror(self, batch: Batch, grid_at: float) -> None:
-        """Keep on disk the step that can change no more."""
-        frozen_at = grid_at - HEAL_STEPS * batch.step_s
-        checked = [item for plan in batch.services for item in plan.series if item.check is not None]
-        for item in (*batch.series, *checked):
-            values = self.book.at(item.id, frozen_at)
-            if not np.isnan(values).all():
-                await self.samples.append(item.id, batch.step_s, frozen_at, values[np.newaxis, :])
 
     def _note(self, plan: ServicePlan, grid_at: float, now: float, problems: Mapping[str, str]) -> None:
         note = self.board.services[plan.name]

@@ -32,6 +32,7 @@ class Operations:
     store: Store
     clock: Clock
     routes: Routes
+    config_digest: str
     kill_switch: Callable[[], Awaitable[SwitchState]]
     on_change: Callable[[], None]
     on_deploy: Callable[[Deploy, Watch], None]
@@ -57,7 +58,7 @@ class Operations:
             intake = settle(event, deploys, watches, actions, now=now, rules=rules)
             if intake.watch is None:
                 return intake
-            watch = replace(intake.watch, mode=plan.mode)
+            watch = replace(intake.watch, mode=plan.mode, config_digest=self.config_digest)
             told = alerts_for(
                 "deployed",
                 watch=watch,

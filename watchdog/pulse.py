@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from watchdog.bursts import Bursts
 from watchdog.clock import Clock
 from watchdog.closing import Closing
+from watchdog.housekeeping import Housekeeping
 from watchdog.metrics import Metrics
 from watchdog.model import SwitchState
 from watchdog.outbox import Outbox
@@ -32,6 +33,7 @@ class Pulse:
     schedule: Schedule
     outbox: Outbox
     closing: Closing
+    housekeeping: Housekeeping
     bursts: Bursts
     metrics: Metrics
     kill_switch: Callable[[], Awaitable[SwitchState]]
@@ -100,3 +102,4 @@ class Pulse:
         self.metrics.rollbacks_left.set(max(0, self.rollbacks_per_day - len(day)))
         self.bursts.settle(now)
         await self.closing.verify_all()
+        await self.housekeeping.expire_offers()

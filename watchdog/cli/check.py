@@ -7,14 +7,12 @@ import asyncio
 import json
 import sys
 import time
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 
-import aiohttp
-
 import config
-from checks.model import CheckResult, World
+from checks.model import CheckResult
+from watchdog.checking import checker
 from watchdog.cli import exits
 from watchdog.clock import SystemClock
 from watchdog.kinds import KINDS
@@ -58,21 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(plan: CheckPlan, loaded: config.Loaded) -> CheckResult:
-    clock = SystemClock()
-    async with aiohttp.ClientSession() as session:
-        world = World(
-            http=session,
-            databases=loaded.databases,
-            now_s=clock.wall_s,
-            mono_s=clock.mono_s,
-            sleep=clock.sleep,
-            run_id=uuid.uuid4().hex,
-        )
+    async with checker(loaded.databases, SystemClock()) as checking:
         try:
-            async with asyncio.timeout(plan.timeout_s):
-                return await plan.check.run(world)
-        except TimeoutError:
-            return CheckResult(outcome="fail", because=f"no answer within {plan.timeout_s:g} s")
+            return await checking.run(plan)
         finally:
             for database in loaded.databases.values():
                 await database.close()

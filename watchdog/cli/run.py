@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit 0 after SIGTERM, 78 for bad configuration, 69 without a usable store, 70 for a bug."""
+    """Exit 0 after SIGTERM, 78 for bad configuration, 69 without a usable store or address, 70 for a bug."""
     try:
         loaded = config.load(arguments.config, KINDS)
     except config.ConfigError as error:
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         logger.warning("configuration", extra={"at_path": problem.path, "because": problem.message})
     try:
         asyncio.run(app.run(loaded, os.environ))
-    except StoreUnavailable as error:
+    except (StoreUnavailable, app.CannotListen) as error:
         print(f"error: {error}", file=sys.stderr)
         return exits.UNREACHABLE
     except ExceptionGroup as group:

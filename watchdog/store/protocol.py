@@ -183,6 +183,10 @@ class Store(Protocol):
         """Store it, with an audit row."""
         ...
 
+    async def disarmed(self) -> str | None:
+        """Why actions are disarmed, None while they are armed."""
+        ...
+
     async def disarm(self, because: str | None, now: float) -> None:
         """Disarm actions (crash loop) or arm them again with None."""
         ...

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -64,8 +64,17 @@ class SampleStore:
         values: shape (n, width). A finite row replaces what is kept for its step, a missing one changes
         nothing, so history may be imported before, after or over live samples.
         """
-        if len(values):
-            await self._do(lambda connection: _append(connection, series_id, step_s, first_at, values), None)
+        await self.append_all([(series_id, step_s, first_at, values)])
+
+    async def append_all(self, parts: Sequence[tuple[str, float, float, FloatArray]]) -> None:
+        """`append` of several series (series_id, step_s, first_at, values) in one transaction."""
+
+        def job(connection: sqlite3.Connection) -> None:
+            for series_id, step_s, first_at, values in parts:
+                _append(connection, series_id, step_s, first_at, values)
+
+        if any(len(values) for _, _, _, values in parts):
+            await self._do(job, None)
 
     async def load(
         self, series_id: str, step_s: float, width: int, first_at: float, last_at: float

@@ -246,6 +246,10 @@ class SqliteStore:
             lambda db: records.write_switch(db, "kill", state, ("kill switch on", "kill switch off"))
         )
 
+    async def disarmed(self) -> str | None:
+        """Why actions are disarmed, None while they are armed."""
+        return await self._read(facts.disarmed)
+
     async def disarm(self, because: str | None, now: float) -> None:
         """Disarm actions, or arm them again with None."""
         state = SwitchState(is_on=because is not None, by="watchdog", at=now, because=because or "")

@@ -1,0 +1,20 @@
+"""Run every benchmark and print one line per figure, with the machine it was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from benchmarks import evidence_to_wire, start_and_memory
+
+
+def main() -> None:
+    """Print the figures; nothing is asserted, because a busy machine is not a failure."""
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for benchmark in (start_and_memory, evidence_to_wire):
+        for line in benchmark.measure():
+            print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""One run of one check: its world, its deadline, and the containment of its bugs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+
+from checks.model import CheckResult, Database, World, deadline_s
+from watchdog.clock import Clock
+from watchdog.plan import CheckPlan
+
+log = logging.getLogger("watchdog.checking")
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Runs checks. session: without a limit on connections, or checks that hang would hold up the others."""
+
+    session: aiohttp.ClientSession
+    databases: Mapping[str, Database]
+    clock: Clock
+
+    async def run(self, plan: CheckPlan) -> CheckResult:
+        """The result of one run, in time, whatever the check does."""
+        world = World(
+            http=self.session,
+            databases=self.databases,
+            now_s=self.clock.wall_s,
+            mono_s=self.clock.mono_s,
+            sleep=self.clock.sleep,
+            run_id=uuid.uuid4().hex,
+            timeout_s=plan.timeout_s,
+        )
+        try:
+            async with asyncio.timeout(deadline_s(plan.check, plan.timeout_s)):
+                return await plan.check.run(world)
+        except TimeoutError:
+            # A check ends itself in time; one that did not has said nothing about its target.
+            return CheckResult(outcome="error", because=f"the check did not end within {plan.timeout_s:g} s")
+        except Exception as error:
+            log.exception("check raised", extra={"service": plan.service, "check": plan.name})
+            return CheckResult(outcome="error", because=f"bug in the check: {type(error).__name__}")
+
+
+@asynccontextmanager
+async def checker(databases: Mapping[str, Database], clock: Clock) -> AsyncIterator[Checker]:
+    """A checker with a session of its own."""
+    # No cookie of one check may reach another; a scenario keeps its own.
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        yield Checker(session, databases, clock)
