@@ -6,12 +6,14 @@ import argparse
 import asyncio
 import signal
 import sys
+from pathlib import Path
 
 from watchdog.cli import exits
 from watchdog.demo.narrator import Narrator, Outcome
+from watchdog.demo.receivers import Receivers
 from watchdog.demo.scenario import Scenario, built_in
-from watchdog.demo.stage import DemoFailed
-from watchdog.demo.story import problems, tell
+from watchdog.demo.stage import DemoFailed, Stage
+from watchdog.demo.story import problems, save_packets, tell
 from watchdog.demo.theatre import theatre
 
 HELP = "a small shop, four deploys, and what the daemon makes of them"
@@ -25,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of customers, errors and history (default 1)")
     parser.add_argument(
         "--seeds", type=_count, metavar="N", help="a campaign: N performances from --seed on, one line each"
+    )
+    parser.add_argument(
+        "--packets",
+        type=Path,
+        metavar="FOLDER",
+        help="write the evidence packets of deploys that did not end as expected there",
     )
 
 
@@ -57,14 +65,37 @@ async def _until_told_to_end(arguments: argparse.Namespace) -> int:
 async def _performance(scenario: Scenario, arguments: argparse.Namespace) -> int:
     narrator = Narrator(sys.stdout)
     async with theatre(scenario, seed=arguments.seed, narrator=narrator) as (stage, receivers):
-        outcomes = await tell(scenario, stage, receivers, narrator)
-        wrong = await problems(outcomes, stage)
+        outcomes, wrong = await _judged(scenario, stage, receivers, narrator, arguments, arguments.seed)
         narrator.table(outcomes)
         _tell_end(narrator, wrong)
         if arguments.keep:
             narrator.write(f"The dashboard stays up at {stage.api} until Ctrl-C.")
-            await asyncio.Event().wait()
+            await _told_to_end()
     return exits.REGRESSED if wrong else exits.HEALTHY
+
+
+async def _judged(
+    scenario: Scenario,
+    stage: Stage,
+    receivers: Receivers,
+    narrator: Narrator,
+    arguments: argparse.Namespace,
+    seed: int,
+) -> tuple[list[Outcome], list[str]]:
+    outcomes = await tell(scenario, stage, receivers, narrator)
+    if arguments.packets is not None:
+        await save_packets(outcomes, stage, arguments.packets, seed)
+    return outcomes, await problems(outcomes, stage)
+
+
+async def _told_to_end() -> None:
+    """Wait for Ctrl-C or SIGTERM: here it is the expected end, so the exit code stays the outcome's."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        this = asyncio.current_task()
+        assert this is not None
+        this.uncancel()
 
 
 async def _campaign(scenario: Scenario, arguments: argparse.Namespace) -> int:
@@ -75,8 +106,7 @@ async def _campaign(scenario: Scenario, arguments: argparse.Namespace) -> int:
         started_s, outcomes = narrator.elapsed_s, list[Outcome]()
         try:
             async with theatre(scenario, seed=seed, narrator=narrator) as (stage, receivers):
-                outcomes = await tell(scenario, stage, receivers, narrator)
-                wrong = await problems(outcomes, stage)
+                outcomes, wrong = await _judged(scenario, stage, receivers, narrator, arguments, seed)
         except DemoFailed as failure:
             wrong = [str(failure)]
         failed += bool(wrong)

@@ -35,6 +35,7 @@ class Outcome:
     """What became of one planned deploy. because: the daemon's own sentence. alerted: somebody was told."""
 
     planned: PlannedDeploy
+    watch_id: str
     verdict: str
     action: str
     because: str

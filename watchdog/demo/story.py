@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from watchdog.demo.narrator import Narrator, Outcome
@@ -50,6 +52,16 @@ async def problems(outcomes: list[Outcome], stage: Stage) -> list[str]:
     return found
 
 
+async def save_packets(outcomes: Sequence[Outcome], stage: Stage, folder: Path, seed: int) -> None:
+    """Write the evidence packets of the surprising outcomes as JSON: each replays to the same verdict."""
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    for outcome in outcomes:
+        if not outcome.is_as_expected:
+            answer = await stage.ask(f"/api/v1/watches/{outcome.watch_id}/packet")
+            path = folder / f"seed-{seed}-{outcome.planned.name}.json"
+            await asyncio.to_thread(path.write_text, json.dumps(answer["packet"]), encoding="utf-8")
+
+
 async def _perform(planned: PlannedDeploy, stage: Stage, receivers: Receivers, narrator: Narrator) -> Outcome:
     narrator.title(f"{planned.service} {planned.version}: {planned.story}")
     async with _weather(planned, stage, narrator):
@@ -59,6 +71,7 @@ async def _perform(planned: PlannedDeploy, stage: Stage, receivers: Receivers, n
     watch, actions = answer["watch"], answer["actions"]
     return Outcome(
         planned=planned,
+        watch_id=watch["id"],
         verdict=watch["state"],
         action=actions[0]["state"] if actions else "none",
         because=(answer["verdict"] or watch)["because"],

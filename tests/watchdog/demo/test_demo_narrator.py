@@ -17,7 +17,9 @@ class Terminal(io.StringIO):
 
 def outcome(verdict: str = "regressed", action: str = "confirmed", alerted: bool = True) -> Outcome:
     because = "errors rose from 1.2 % to 7.0 %. " * 12
-    return Outcome(planned=BROKEN, verdict=verdict, action=action, because=because, alerted=alerted)
+    return Outcome(
+        planned=BROKEN, watch_id="w", verdict=verdict, action=action, because=because, alerted=alerted
+    )
 
 
 @pytest.mark.parametrize(
