@@ -127,7 +127,9 @@ async def wired(
         for kind in (loaded.sources, loaded.databases, loaded.targets, loaded.channels):
             for plug_in in kind.values():
                 stack.push_async_callback(plug_in.close)
-        versions = {name: VersionReader(plan.version) for name, plan in plans.items() if plan.version}
+        versions = {
+            name: VersionReader(plan.version, loaded.sources) for name, plan in plans.items() if plan.version
+        }
         for reader in versions.values():
             stack.push_async_callback(reader.close)
         worker = Worker()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,24 +15,23 @@ import aiohttp
 import jsonpath
 
 from config.schema import VersionSignal
+from watchdog.sources.protocol import Source
 
 BODY_BYTES_MAX = 1 << 20
 VERSION_MAX = 200
 
-# (selector, now, timeout_s) -> the labels of every series that has a value now; [] when it cannot be told.
-LabelSets = Callable[[str, float, float], Awaitable[Sequence[Mapping[str, str]]]]
-
 
 @dataclass(slots=True)
 class VersionReader:
-    """Reads one service's signal. label_sets: how `series` is looked up; without it that form tells nothing.
+    """Reads one service's signal. sources: by name; the signal's `series` is asked for at one of them.
 
-    Raises ValueError at construction for a signal with neither or both of `http` and `series`, or with a
-    `path` that is no JSONPath.
+    Raises ValueError at construction for a signal with neither or both of `http` and `series`, with a `path`
+    that is no JSONPath, or with a `series` and no such source.
     """
 
     signal: VersionSignal
-    label_sets: LabelSets | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    _source: Source | None = field(init=False, default=None, repr=False)
     _path: jsonpath.CompoundJSONPath | jsonpath.JSONPath = field(init=False, repr=False)
     _session: aiohttp.ClientSession | None = field(init=False, default=None, repr=False)
 
@@ -43,14 +42,19 @@ class VersionReader:
             self._path = jsonpath.compile(self.signal.path)
         except jsonpath.JSONPathError as error:
             raise ValueError(f"path: {self.signal.path} is no JSONPath ({error}); write $.version") from error
+        if self.signal.series is not None:
+            name = self.signal.source or next(iter(self.sources), "")
+            if name not in self.sources:
+                raise ValueError(f"source: there is no `{name}`. Sources: {', '.join(self.sources)}")
+            self._source = self.sources[name]
 
     async def read(self, now: float, timeout_s: float) -> str | None:
         """The version that runs, None when it cannot be told, or when two run at once (a roll-out)."""
         if self.signal.http is not None:
             return await self._read_http(self.signal.http, timeout_s)
-        if self.signal.series is None or self.label_sets is None:
+        if self.signal.series is None or self._source is None:
             return None
-        found = await self.label_sets(self.signal.series, now, timeout_s)
+        found = await self._source.label_sets(self.signal.series, now=now, timeout_s=timeout_s)
         return _only([labels.get(self.signal.label) for labels in found])
 
     async def close(self) -> None:
@@ -62,38 +66,19 @@ class VersionReader:
     async def _read_http(self, url: str, timeout_s: float) -> str | None:
         if self._session is None:
             self._session = aiohttp.ClientSession()
-        answer = await fetch_json(self._session, url, {}, timeout_s)
+        answer = await _fetch_json(self._session, url, timeout_s)
         try:
             return _only(self._path.findall(answer)) if isinstance(answer, dict | list) else None
         except (jsonpath.JSONPathError, RecursionError):
             return None
 
 
-def prometheus_label_sets(session: aiohttp.ClientSession, base_url: str) -> LabelSets:
-    """Labels by an instant query to the Prometheus at `base_url`, with the session's credentials."""
-
-    async def label_sets(selector: str, now: float, timeout_s: float) -> list[Mapping[str, str]]:
-        url = f"{base_url.rstrip('/')}/api/v1/query"
-        answer = await fetch_json(session, url, {"query": selector, "time": f"{now:.3f}"}, timeout_s)
-        match answer:
-            case {"status": "success", "data": {"resultType": "vector", "result": [*series]}} if not (
-                answer.get("warnings")
-            ):
-                return [each["metric"] for each in series if _has_labels(each)]
-            case _:
-                return []
-
-    return label_sets
-
-
-async def fetch_json(
-    session: aiohttp.ClientSession, url: str, query: Mapping[str, str], timeout_s: float
-) -> Any:
+async def _fetch_json(session: aiohttp.ClientSession, url: str, timeout_s: float) -> Any:
     """The JSON of a 200 answer within `timeout_s` and BODY_BYTES_MAX, else None. Follows no redirect."""
     try:
         async with (
             asyncio.timeout(timeout_s),
-            session.get(url, params=query or None, allow_redirects=False) as response,
+            session.get(url, allow_redirects=False) as response,
         ):
             if response.status != 200:
                 return None
@@ -106,14 +91,6 @@ async def fetch_json(
     except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
         # Unreachable, too slow, no JSON, nested too deep: all the same here, the version is not known.
         return None
-
-
-def _has_labels(series: Any) -> bool:
-    return (
-        isinstance(series, dict)
-        and isinstance(series.get("metric"), dict)
-        and all(isinstance(value, str) for value in series["metric"].values())
-    )
 
 
 def _only(found: Sequence[object]) -> str | None:

@@ -93,8 +93,7 @@ class PrometheusSource:
                 problem = f"no usable sample of {subject(queries[i])}" if is_blind else None
             except Unreadable as error:
                 problem = str(error)
-                if error.retry_after_s:
-                    self._not_before = now + error.retry_after_s
+                self._rest(error, now)
             readings[i] = replace(readings[i], problem=problem)
 
         try:
@@ -105,6 +104,22 @@ class PrometheusSource:
             # What was not answered keeps its missing values and says so.
             pass
         return readings
+
+    async def label_sets(self, selector: str, *, now: float, timeout_s: float) -> list[Mapping[str, str]]:
+        """See `Source.label_sets`. A series ends when Prometheus says so, at the latest after 5 minutes."""
+        if now < self._not_before:
+            return []
+        # A range of one point is an instant query whose answer is read as strictly as every other.
+        at = Grid(first_at=round(now, 3), last_at=round(now, 3), step_s=1.0)
+        try:
+            async with asyncio.timeout(timeout_s):
+                streams, _ = await self._ask(str(parse_selector(selector)), at)
+        except Unreadable as error:
+            self._rest(error, now)
+            return []
+        except (TimeoutError, ValueError):
+            return []
+        return [stream.labels for stream in streams if np.isfinite(stream.values).all()]
 
     async def close(self) -> None:
         """Release connections; may be called twice."""
@@ -187,6 +202,10 @@ class PrometheusSource:
         if status >= 300:
             raise Unreadable(f"Prometheus refuses the query ({status}): {refusal(read_json(body))}")
         return read_range(body, grid), len(body)
+
+    def _rest(self, error: Unreadable, now: float) -> None:
+        if error.retry_after_s:
+            self._not_before = now + error.retry_after_s
 
     def _authorization(self) -> dict[str, str]:
         if self.bearer_token is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,6 +64,13 @@ class Source(Protocol):
         self, queries: Sequence[Query], grid: Grid, *, now: float, timeout_s: float
     ) -> list[SourceReading]:
         """One reading per query, in order. Total deadline `timeout_s` for all of them together."""
+        ...
+
+    async def label_sets(self, selector: str, *, now: float, timeout_s: float) -> list[Mapping[str, str]]:
+        """Labels of every series that `selector` matches and that has a value now; [] if it cannot be told.
+
+        Whatever hides some of them (a page that does not answer, a partial answer) hides all of them.
+        """
         ...
 
     async def close(self) -> None:

@@ -92,6 +92,17 @@ class ScrapeSource:
             late = f"no scrape within {timeout_s:g} s"
         return [self._reading(query, grid, late) for query in queries]
 
+    async def label_sets(self, selector: str, *, now: float, timeout_s: float) -> list[Mapping[str, str]]:
+        """See `Source.label_sets`. Looks at the pages anew, and keeps nothing of them."""
+        try:
+            demand = Demand(parse_selector(selector), None)
+        except ValueError:
+            return []
+        scrape = await self._scrape(frozenset({demand}), timeout_s)
+        if scrape.problems:
+            return []
+        return [dict(labels) for sums in scrape.pages.values() for labels in sums.get(demand, {})]
+
     async def close(self) -> None:
         """Release connections; may be called twice."""
         if self._session is not None:
@@ -114,6 +125,12 @@ class ScrapeSource:
         number = math.floor(now / step_s + self.EARLY_STEPS) + 1
         if number in scrapes:
             return
+        scrapes[number] = await self._scrape(frozenset(self._demands), timeout_s)
+        for old in [n for n in scrapes if n <= number - self.KEPT_STEPS]:
+            del scrapes[old]
+
+    async def _scrape(self, demands: frozenset[Demand], timeout_s: float) -> _Scrape:
+        """Every page now, each with its sums or its problem."""
         pages: dict[str, Sums] = {}
         problems: dict[str, str] = {}
 
@@ -121,7 +138,7 @@ class ScrapeSource:
             try:
                 # A little less than the caller waits, so that one dead page does not cost the others theirs.
                 async with asyncio.timeout(0.9 * timeout_s):
-                    pages[url] = await self._page(url)
+                    pages[url] = await self._page(url, demands)
             except Unreadable as error:
                 problems[url] = str(error)
             except TimeoutError:
@@ -130,11 +147,9 @@ class ScrapeSource:
         async with asyncio.TaskGroup() as group:
             for url in self._pages():
                 group.create_task(look(url))
-        scrapes[number] = _Scrape(pages, problems)
-        for old in [n for n in scrapes if n <= number - self.KEPT_STEPS]:
-            del scrapes[old]
+        return _Scrape(pages, problems)
 
-    async def _page(self, url: str) -> Sums:
+    async def _page(self, url: str, demands: frozenset[Demand]) -> Sums:
         if self._session is None:
             secret = self.bearer_token
             headers = {} if secret is None else {"Authorization": f"Bearer {secret.get_secret_value()}"}
@@ -146,7 +161,7 @@ class ScrapeSource:
             raise Unreadable(f"{without_secrets(url)} answered {status}")
         try:
             # A large page takes longer than the event loop can be kept waiting.
-            return await asyncio.to_thread(read_exposition, body, frozenset(self._demands))
+            return await asyncio.to_thread(read_exposition, body, demands)
         except Unreadable as error:
             raise Unreadable(f"{without_secrets(url)}: {error}") from error
 

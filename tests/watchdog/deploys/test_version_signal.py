@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from config.schema import VersionSignal
 from tests.support.servers import free_port
-from watchdog.deploys.version import BODY_BYTES_MAX, VersionReader, prometheus_label_sets
+from watchdog.deploys.version import BODY_BYTES_MAX, VersionReader
+from watchdog.sources.protocol import Grid, Query, Source, SourceReading
 
 NOW = 1_780_000_000.0
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -118,6 +118,26 @@ def test_a_bad_signal_is_refused_at_the_start(signal: dict[str, str], sentence: 
         VersionReader(VersionSignal.model_validate(signal))
 
 
+class Labelled:
+    """A source that knows labels only."""
+
+    def __init__(self, *labels: Mapping[str, str]) -> None:
+        self.labels = list(labels)
+        self.asked: list[tuple[str, float, float]] = []
+
+    async def read(
+        self, queries: Sequence[Query], grid: Grid, *, now: float, timeout_s: float
+    ) -> list[SourceReading]:
+        raise AssertionError("nobody reads values here")
+
+    async def label_sets(self, selector: str, *, now: float, timeout_s: float) -> list[Mapping[str, str]]:
+        self.asked.append((selector, now, timeout_s))
+        return self.labels
+
+    async def close(self) -> None:
+        return
+
+
 @pytest.mark.parametrize(
     ("labels", "version"),
     [
@@ -128,50 +148,20 @@ def test_a_bad_signal_is_refused_at_the_start(signal: dict[str, str], sentence: 
     ],
 )
 async def test_the_label_of_a_series(labels: list[Mapping[str, str]], version: str | None) -> None:
-    asked: list[tuple[str, float, float]] = []
-
-    async def label_sets(selector: str, now: float, timeout_s: float) -> list[Mapping[str, str]]:
-        asked.append((selector, now, timeout_s))
-        return labels
-
-    reader = VersionReader(VersionSignal(series='build_info{app="checkout"}'), label_sets)
+    source = Labelled(*labels)
+    reader = VersionReader(VersionSignal(series='build_info{app="checkout"}'), {"prom": source})
     assert await reader.read(NOW, 2.0) == version
-    assert asked == [('build_info{app="checkout"}', NOW, 2.0)]
+    assert source.asked == [('build_info{app="checkout"}', NOW, 2.0)]
 
 
-async def test_a_series_that_nobody_looks_up_says_nothing() -> None:
-    assert await VersionReader(VersionSignal(series="build_info")).read(NOW, 2.0) is None
+async def test_the_source_that_is_named_is_asked_for_the_label_that_is_named() -> None:
+    sources = {"old": Labelled({"tag": "1"}), "new": Labelled({"tag": "2", "version": "3"})}
+    signal = VersionSignal(series="build_info", source="new", label="tag")
+    assert await VersionReader(signal, sources).read(NOW, 2.0) == "2"
+    assert sources["old"].asked == []
 
 
-@pytest.mark.parametrize(
-    ("body", "version"),
-    [
-        (
-            b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{"version":"4.9.1"}}]}}',
-            "4.9.1",
-        ),
-        (b'{"status":"success","data":{"resultType":"vector","result":[]}}', None),
-        (b'{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}', None),
-        (b'{"status":"error","error":"bad"}', None),
-        (
-            (
-                b'{"status":"success","warnings":["partial"],"data":'
-                b'{"resultType":"vector","result":[{"metric":{"version":"4.9.1"}}]}}'
-            ),
-            None,
-        ),
-        (b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{"version":7}}, 3]}}', None),
-        (b"[1]", None),
-    ],
-)
-async def test_an_instant_query(body: bytes, version: str | None) -> None:
-    seen: list[tuple[str, str]] = []
-
-    async def answer(request: web.Request) -> web.Response:
-        seen.append((request.path, request.query_string))
-        return web.Response(body=body)
-
-    async with serving(answer) as url, aiohttp.ClientSession() as session:
-        reader = VersionReader(VersionSignal(series="build_info"), prometheus_label_sets(session, url + "/"))
-        assert await reader.read(NOW, 5.0) == version
-    assert seen == [("/api/v1/query", "query=build_info&time=1780000000.000")]
+@pytest.mark.parametrize("sources", [{}, {"prom": Labelled()}])
+def test_a_source_that_does_not_exist_is_refused_at_the_start(sources: Mapping[str, Source]) -> None:
+    with pytest.raises(ValueError, match=r"^source: there is no `new`"):
+        VersionReader(VersionSignal(series="build_info", source="new"), sources)

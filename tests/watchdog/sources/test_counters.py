@@ -19,7 +19,8 @@ AT = 60_000.0
 def grown(*targets: npt.ArrayLike, fleet: Fleet | None = None) -> list[float]:
     """Increases of one-column counters, each given as its values per step."""
     counts = np.array(targets, dtype=np.float64).T[:, :, np.newaxis]
-    return increases(counts, first_at=AT, step_s=STEP_S, fleet=fleet or Fleet())[:, 0].tolist()
+    rows = increases(counts, first_at=AT, step_s=STEP_S, fleet=fleet or Fleet())
+    return [float(row) for row in rows[:, 0]]
 
 
 def equal(seen: list[float], expected: list[float]) -> None:

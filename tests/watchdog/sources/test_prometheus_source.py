@@ -364,6 +364,7 @@ async def test_a_server_that_asks_for_rest_gets_it() -> None:
         for now, requests in ((100.0, 1), (106.0, 1), (107.5, 2)):
             (reading,) = await source.read([RATIO], ratio_grid(10), now=now, timeout_s=5.0)
             assert reading.problem
+            assert await source.label_sets("build_info", now=now, timeout_s=5.0) == []
             assert len(false.requests) == requests
 
 
@@ -378,15 +379,19 @@ async def test_secrets_go_in_headers_and_into_no_text() -> None:
 
     false = Recording(url=f"http://127.0.0.1:{free_port()}", mode="401")
     await false.open_door()
-    for secret in ({"bearer_token": SecretStr("s3cret")}, {"basic_auth": SecretStr("me:s3cret")}):
-        source = PrometheusSource(url=false.url, headers={"X-Scope-OrgID": "team"}, **secret)
+    tenant = {"X-Scope-OrgID": "team"}
+    for source in (
+        PrometheusSource(url=false.url, headers=tenant, bearer_token=SecretStr("s3cret")),
+        PrometheusSource(url=false.url, headers=tenant, basic_auth=SecretStr("me:s3cret")),
+    ):
         async with opened(source):
+            assert await source.label_sets("build_info", now=START, timeout_s=5.0) == []
             (reading,) = await source.read([RATIO], ratio_grid(10), now=START, timeout_s=5.0)
             assert reading.problem is not None
             assert "credentials" in reading.problem
             assert "s3cret" not in reading.problem + repr(source)
     await false.close_door()
-    assert seen == ["Bearer s3cret", "Basic bWU6czNjcmV0"]
+    assert seen == ["Bearer s3cret"] * 2 + ["Basic bWU6czNjcmV0"] * 2
 
 
 async def test_queries_answered_before_the_deadline_are_kept() -> None:

@@ -78,6 +78,31 @@ async def test_misbehaviour_is_missing_data_with_a_reason(kind: str, mode: str) 
 
 
 @pytest.mark.parametrize("kind", sorted(SOURCES))
+async def test_labels_are_those_of_every_series(kind: str) -> None:
+    async with false_prometheus() as false, opened(kind, false.url) as source:
+        found = await source.label_sets("x_total", now=NOW, timeout_s=TIMEOUT_S)
+        codes = {labels.get("code") for labels in found}
+        assert (len(found), codes) == {"prometheus": (10, {None}), "scrape": (2, {"200", "500"})}[kind]
+        assert await source.label_sets("rate(x_total[5m])", now=NOW, timeout_s=TIMEOUT_S) == []
+
+
+# One point cannot be out of order, and that half of the series is gone cannot be seen in one answer.
+@pytest.mark.parametrize(
+    ("kind", "mode"), [case for case in CASES if case[1] not in ("out_of_order", "half_series")]
+)
+async def test_labels_that_cannot_be_told_are_none(kind: str, mode: str) -> None:
+    if mode == "gzip_bomb":
+        gzip_bomb()
+    async with false_prometheus() as false, opened(kind, false.url) as source:
+        assert await source.label_sets("x_total", now=NOW, timeout_s=TIMEOUT_S)
+        if mode == "refused":
+            await false.close_door()
+        false.mode = mode
+        asked = source.label_sets("x_total", now=NOW + STEP_S, timeout_s=TIMEOUT_S / 2)
+        assert await asyncio.wait_for(asked, TIMEOUT_S) == []
+
+
+@pytest.mark.parametrize("kind", sorted(SOURCES))
 async def test_after_an_outage_no_step_holds_the_increase_of_two(kind: str) -> None:
     async with false_prometheus() as false, opened(kind, false.url) as source:
         await read_ticks(source, false, 0, 3)
