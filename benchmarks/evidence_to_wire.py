@@ -144,7 +144,7 @@ def measure() -> Iterator[str]:
     p50, p99 = np.quantile(waits_s, [0.5, 0.99]) * 1000
     yield (
         f"evidence present to rollback request on the wire: p50 {p50:.1f} ms, p99 {p99:.1f} ms, "
-        f"max {max(waits_s) * 1000:.1f} ms over {len(waits_s)} rollbacks, {_OPEN_WATCHES} watches open at once"
+        f"max {max(waits_s) * 1000:.1f} ms over {len(waits_s)} rollbacks with {_OPEN_WATCHES} open watches"
     )
 
 

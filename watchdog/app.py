@@ -149,7 +149,7 @@ async def wired(
         bench = Bench(plans, store, keeper, clock)
         board.packet_of = bench.packet
         routes = _routes(loaded)
-        reports = Reports(store, worker)
+        reports = Reports(store, worker, clock)
         ticks = {batch.name: batch for batch in batches(plans)}
 
         async def running_version(service: str) -> str | None:
@@ -197,6 +197,7 @@ async def wired(
             wake_outbox=outbox.wake,
             report=reports.put,
         )
+        stack.push_async_callback(pipeline.flush)
         schedule = Schedule(clock)
         jobs = Jobs(clock=clock, store=store, samples=samples, keeper=keeper, plans=plans)
         works = Works(metrics, pipeline.observe, pipeline.tick, jobs.do, schedule.done)

@@ -23,6 +23,7 @@ from watchdog.store.samples import SampleStore
 # A history read is for a judge that waits for it; it may take longer than a tick, but not for ever.
 _HISTORY_TIMEOUT_S = 60.0
 _READ_TIMEOUT_MAX_S = 10.0
+_MIRROR_S = 10.0
 # A history with less than this missing is not asked for again.
 _MISSING_MAX = 0.01
 
@@ -83,6 +84,7 @@ class Keeper:
         self.samples = samples
         self.board = board
         self.metrics = metrics
+        self._mirrored_to: dict[str, float] = {}
         self._by_check: dict[tuple[str, str], list[SeriesPlan]] = defaultdict(list)
         for plan in plans.values():
             for series in plan.series:
@@ -133,15 +135,22 @@ class Keeper:
                     self.book.close_bin(series.id, grid_at)
             self._note(plan, grid_at, now, problems)
 
-    async def mirror(self, batch: Batch, grid_at: float) -> None:
-        """Keep on disk the step that can change no more; after judging, which must not wait for it."""
-        frozen_at = grid_at - HEAL_STEPS * batch.step_s
-        checked = [item for plan in batch.services for item in plan.series if item.check is not None]
-        rows = [
-            (item.id, batch.step_s, frozen_at, self.book.at(item.id, frozen_at)[np.newaxis, :])
-            for item in (*batch.series, *checked)
-        ]
+    async def mirror(self, batch: Batch, grid_at: float, *, at_once: bool = False) -> None:
+        """Keep on disk the steps that can change no more; after judging, which must not wait for it.
+
+        Small steps are kept some at a time (unless at_once): a crash loses the last `_MIRROR_S` at most.
+        """
+        step_s = batch.step_s
+        last_at = grid_at - HEAL_STEPS * step_s
+        first_at = self._mirrored_to.setdefault(batch.name, last_at - step_s) + step_s
+        due_s = step_s if at_once else _MIRROR_S
+        if last_at - first_at + step_s < due_s:
+            return
+        checked = [item.id for plan in batch.services for item in plan.series if item.check is not None]
+        names = [*(item.id for item in batch.series), *checked]
+        rows = [(name, step_s, first_at, self.book.read(name, first_at, last_at)) for name in names]
         await self.samples.append_all([row for row in rows if not np.isnan(row[3]).all()])
+        self._mirrored_to[batch.name] = last_at
 
     def add(self, service: str, check: str, result: CheckResult, at: float) -> None:
         """Bin one check result; `error` is missing data."""

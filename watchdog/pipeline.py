@@ -73,7 +73,7 @@ class Pipeline:
         """1 observe and 2 keep for one batch of a source, then 3 judge and 4 decide for its open watches."""
         batch = self.batches[name]
         now = self.clock.wall_s()
-        grid_at = math.floor((now - self.lag_s) / batch.step_s) * batch.step_s
+        grid_at = self._grid_at(batch, now)
         await self.keeper.read(batch, grid_at, now)
         seats = self.bench.of(frozenset(plan.name for plan in batch.services))
         # Suspects first: nobody's rollback waits for the judging of those who are well.
@@ -86,6 +86,15 @@ class Pipeline:
         self.metrics.last_tick_at.labels(name).set(grid_at)
         self.metrics.open_watches.set(self.bench.count)
         self.board.bump()
+
+    async def flush(self) -> None:
+        """Keep what was observed, before the daemon ends."""
+        now = self.clock.wall_s()
+        for batch in self.batches.values():
+            await self.keeper.mirror(batch, self._grid_at(batch, now), at_once=True)
+
+    def _grid_at(self, batch: Batch, now: float) -> float:
+        return math.floor((now - self.lag_s) / batch.step_s) * batch.step_s
 
     async def _judge(self, seat: Seat, grid_at: float) -> None:
         verdict = seat.tick(self.keeper.book, grid_at)

@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from detectors.packet import decode_array
+from watchdog.clock import Clock
 from watchdog.store.protocol import Store
 from watchdog.worker import Worker
 
 log = logging.getLogger("watchdog.reports")
 
 _TIMEOUT_S = 30.0
+_PAUSE_S = 1.0
 _BEFORE_STEPS = 120
 
 
@@ -24,6 +26,7 @@ class Reports:
 
     store: Store
     worker: Worker
+    clock: Clock
     _queue: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(100))
 
     def put(self, watch_id: str) -> None:
@@ -35,6 +38,8 @@ class Reports:
         """Report for ever."""
         while True:
             watch_id = await self._queue.get()
+            # Reading a packet costs milliseconds, and the rollback is on its way out: that goes first.
+            await self.clock.sleep(_PAUSE_S)
             packet = await self.store.packet(watch_id)
             if packet is not None:
                 await self._report(watch_id, packet)
