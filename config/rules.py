@@ -31,6 +31,7 @@ def broken_rules(settings: Settings, tree: Tree) -> Iterator[Problem]:
     yield from _alerts(settings, tree)
     for name, service in settings.services.items():
         path: Keys = ("services", name)
+        yield from _observed(path, tree)
         yield from _neighbours(path, service, tree)
         yield from _series(path, service, settings, tree)
         yield from _version(path, service, tree)
@@ -104,6 +105,18 @@ def _alerts(settings: Settings, tree: Tree) -> Iterator[Problem]:
             f"there are {len(channels)} channels and alerts.default names none of them.",
             ("alerts", "default"),
             remedy=f"write alerts: {{default: [{channels[0]}]}}. Channels: {', '.join(channels)}",
+        )
+
+
+def _observed(path: Keys, tree: Tree) -> Iterator[Problem]:
+    # From the tree: a series that is wrong inside is one error, not two.
+    written = tree.value["services"][path[1]]
+    if not written.get("series") and not written.get("checks"):
+        yield tree.problem(
+            "nothing-to-watch",
+            f"{path[1]} has neither series nor checks: no deploy of it could be judged.",
+            path,
+            remedy="add at least one under series or checks, or remove the service",
         )
 
 

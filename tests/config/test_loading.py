@@ -49,7 +49,7 @@ def test_a_folder_is_one_configuration(tmp_path: Path) -> None:
     head, _, tail = VALID.partition("services:")
     write(tmp_path, head, "base.yaml")
     write(tmp_path, f"services:{tail}", "shop.yaml")
-    write(tmp_path, "services: {stock: {owner: us}}\n", "stock.yaml")
+    write(tmp_path, "services: {stock: {checks: {up: {kind: web, get: x}}}}\n", "stock.yaml")
     loaded = config.load([tmp_path], KINDS, ENVIRON)
     assert list(loaded.settings.services) == ["shop", "stock"]
 
@@ -116,9 +116,7 @@ class TestEnvironment:
 
     def test_it_may_hold_everything(self, tmp_path: Path) -> None:
         environ = {"WATCHDOG__SOURCES__M": '{"kind": "metrics", "url": "http://m"}'}
-        assert load(tmp_path, "services: {a: {owner: us}}\n", environ).sources == {
-            "m": Metrics(url="http://m")
-        }
+        assert load(tmp_path, "environment: prod\n", environ).sources == {"m": Metrics(url="http://m")}
 
     @pytest.mark.parametrize(
         ("name", "value", "code", "path"),

@@ -236,7 +236,8 @@ def test_a_series_and_a_check_cannot_share_a_name(tmp_path: Path) -> None:
 
 def test_every_loop_is_found_once(tmp_path: Path) -> None:
     loops = "".join(
-        f"  {name}: {{depends_on: [{other}]}}\n" for name, other in ("ab", "ba", "cd", "de", "ec", "fa")
+        f"  {name}: {{depends_on: [{other}], checks: {{{HOME}}}}}\n"
+        for name, other in ("ab", "ba", "cd", "de", "ec", "fa")
     )
     found = problems(tmp_path, ("  shop:\n", f"{loops}  shop:\n"))
     assert [problem.message.partition(". ")[0] for problem in found] == [
@@ -246,13 +247,16 @@ def test_every_loop_is_found_once(tmp_path: Path) -> None:
 
 
 def test_a_dependency_that_two_share_is_no_loop(tmp_path: Path) -> None:
-    diamond = "  a: {depends_on: [b, c]}\n  b: {depends_on: [shop]}\n  c: {depends_on: [shop]}\n"
+    diamond = "".join(
+        f"  {name}: {{depends_on: [{others}], checks: {{{HOME}}}}}\n"
+        for name, others in (("a", "b, c"), ("b", "shop"), ("c", "shop"))
+    )
     load(tmp_path, VALID.replace("  shop:\n", f"{diamond}  shop:\n"))
 
 
 def test_a_chain_of_a_thousand_services_is_no_bug(tmp_path: Path) -> None:
-    chain = "".join(f"  s{i}: {{depends_on: [s{i + 1}]}}\n" for i in range(1200))
-    load(tmp_path, VALID.replace("  shop:\n", f"{chain}  s1200: {{owner: us}}\n  shop:\n"))
+    chain = "".join(f"  s{i}: {{depends_on: [s{i + 1}], checks: {{{HOME}}}}}\n" for i in range(1200))
+    load(tmp_path, VALID.replace("  shop:\n", f"{chain}  s1200: {{checks: {{{HOME}}}}}\n  shop:\n"))
 
 
 def test_what_is_doubtful_is_a_warning(tmp_path: Path) -> None:
@@ -270,6 +274,19 @@ def test_what_is_doubtful_is_a_warning(tmp_path: Path) -> None:
         "mode: auto", "mode: auto\n    version: {http: http://v}"
     )
     assert load(tmp_path, safe).warnings == ()
+
+
+@pytest.mark.parametrize("keys", ["", "series: {}", "checks: {}", "owner: us, depends_on: [shop]"])
+def test_a_service_that_nothing_observes_cannot_be_judged(tmp_path: Path, keys: str) -> None:
+    (problem,) = problems(tmp_path, ("  shop:\n", f"  cart: {{{keys}}}\n  shop:\n"))
+    assert (problem.code, problem.path, problem.line) == ("nothing-to-watch", "services.cart", 6)
+    assert "neither series nor checks" in problem.message
+    assert "add at least one" in problem.help
+
+
+def test_a_service_whose_only_series_is_wrong_has_one_error(tmp_path: Path) -> None:
+    found = problems(tmp_path, ("  shop:\n", "  cart: {series: {x: {kind: gauges, gauge: x}}}\n  shop:\n"))
+    assert [problem.code for problem in found] == ["unknown-value"]
 
 
 def test_a_configuration_without_services_watches_nothing(tmp_path: Path) -> None:
