@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from watchdog.alerts.messages import alerts_for
 from watchdog.clock import Clock
 from watchdog.deploys.canonical import Rules, settle
-from watchdog.model import Action, ActionState, Deploy, DeployEvent, Intake, SwitchState, Watch
+from watchdog.model import Action, ActionState, Alert, Deploy, DeployEvent, Intake, SwitchState, Watch
 from watchdog.plan import ServicePlan
 from watchdog.ruling import Routes
 from watchdog.store.protocol import Store
@@ -22,11 +22,24 @@ log = logging.getLogger("watchdog.operations")
 
 # From these a veto still stops the rollback: nothing has been handed to the receiver yet.
 _VETOABLE: tuple[ActionState, ...] = ("awaiting_approval", "armed", "intended")
+# Why it is too late, in words for a person who has just asked.
+_TOO_LATE: Mapping[ActionState, str] = {
+    "vetoed": "was vetoed",
+    "intended": "was approved already and is about to be sent",
+    "sending": "was approved already and is being sent",
+    "retry_wait": "was sent already and is tried again",
+    "acked": "was sent already and accepted",
+    "confirmed": "was sent already, and the service has recovered",
+    "unconfirmed": "was sent already, but the service has not recovered",
+    "unknown": "was sent already, and whether it was taken is not known",
+    "refused": "was sent already, and the target refused it",
+    "expired": "has expired",
+}
 
 
 @dataclass(slots=True, kw_only=True)
 class Operations:
-    """The four requests, over the store. on_change: called after anything was taken."""
+    """The requests, over the store. on_change: called after anything was taken."""
 
     plans: Mapping[str, ServicePlan]
     store: Store
@@ -94,24 +107,24 @@ class Operations:
         """Approve a proposed rollback: it becomes an intent and goes out."""
         action = await self._action(key)
         now = self.clock.wall_s()
-        switch = await self.kill_switch()
-        if switch.is_on:
-            raise ValueError(f"the kill switch is on ({switch.because}): switch it off first")
-        if now > action.valid_until_at:
-            raise ValueError("the offer has expired: its evidence is too old to act on")
+        if action.state == "awaiting_approval":
+            switch = await self.kill_switch()
+            if switch.is_on:
+                raise ValueError(f"The kill switch is on ({switch.because}): switch it off first.")
+            if now >= action.valid_until_at:
+                raise ValueError(
+                    "The offer has expired: its evidence is too old to act on. "
+                    "Roll back with your deployer if it is still needed."
+                )
         return await self._move(
-            action,
-            expect=("awaiting_approval",),
-            to="intended",
-            because=f"approved by {who}: {because}",
-            who=who,
+            action, expect=("awaiting_approval",), to="intended", doing="approved", who=who, because=because
         )
 
     async def veto(self, key: str, who: str, because: str) -> Action:
         """Stop a rollback that has not been sent."""
         action = await self._action(key)
         return await self._move(
-            action, expect=_VETOABLE, to="vetoed", because=f"vetoed by {who}: {because}", who=who
+            action, expect=_VETOABLE, to="vetoed", doing="vetoed", who=who, because=because
         )
 
     async def _action(self, key: str) -> Action:
@@ -121,8 +134,17 @@ class Operations:
         return action
 
     async def _move(
-        self, action: Action, *, expect: Sequence[ActionState], to: ActionState, because: str, who: str
+        self,
+        action: Action,
+        *,
+        expect: Sequence[ActionState],
+        to: ActionState,
+        doing: str,
+        who: str,
+        because: str,
     ) -> Action:
+        because = f"{doing} by {who}" + (f": {because}" if because else "")
+        alerts = await self._vetoed(action, because) if to == "vetoed" else ()
         moved = await self.store.move_action(
             action.key,
             expect=expect,
@@ -131,11 +153,31 @@ class Operations:
             who=who,
             now=self.clock.wall_s(),
             changes={"epoch": self.store.epoch},
+            alerts=alerts,
         )
         if moved is None:
             current = await self._action(action.key)
-            raise ValueError(f"the action is {current.state} and can no longer be {to}")
+            said = _TOO_LATE.get(current.state, f"is {current.state}")
+            raise ValueError(f"This rollback {said} ({current.because}), so it cannot be {doing} any more.")
         log.info("action", extra={"key": moved.key, "state": moved.state, "because": because})
         self.on_change()
         self.wake_outbox()
         return moved
+
+    async def _vetoed(self, action: Action, because: str) -> tuple[Alert, ...]:
+        """Whoever was asked to approve it hears that nobody needs to any more."""
+        watch = await self.store.watch(action.watch_id)
+        deploy = await self.store.deploy(action.deploy_id)
+        if watch is None or deploy is None:
+            raise AssertionError(f"action {action.key} has no watch or no deploy")
+        return alerts_for(
+            "vetoed",
+            watch=watch,
+            deploy=deploy,
+            action=action,
+            channels_default=self.routes.default,
+            channels_page=self.routes.page,
+            public_url=self.routes.public_url,
+            now=self.clock.wall_s(),
+            because=because,
+        )

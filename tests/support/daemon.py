@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -83,10 +84,53 @@ class Daemon:
         actions: list[dict[str, Any]] = self.call("/api/v1/actions")[1]["actions"]
         return actions
 
+    def cli(self, *words: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """One command against this daemon, as a process of its own; its exit code and what it printed."""
+        process = self.start_cli(*words)
+        out, err = process.communicate(timeout=timeout_s)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def start_cli(self, *words: str) -> subprocess.Popen[str]:
+        """The same, still running: end it with `communicate`."""
+        return start_cli(*words, url=self.url, state_dir=self.folder / "state")
+
+    def metrics(self) -> dict[str, float]:
+        """/metrics: name with its labels to value."""
+        lines = self.text("/metrics").splitlines()
+        pairs = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+        return {name: float(value) for name, _, value in pairs}
+
+    def text(self, path: str) -> str:
+        """The body of a GET with the local token."""
+        token = (self.folder / "state" / "local-token").read_text()
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return str(response.read().decode())
+
+    def end(self) -> float:
+        """SIGTERM, and exit 0 within 10 seconds; how many it took."""
+        began_s = time.monotonic()
+        self.process.terminate()
+        assert self.process.wait(timeout=10) == 0, self.log[-3000:]
+        return time.monotonic() - began_s
+
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(timeout=10)
+
+
+def start_cli(*words: str, url: str, state_dir: Path) -> subprocess.Popen[str]:
+    """`deploy-watchdog <words>`, told where the daemon is by the environment."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "watchdog", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "WATCHDOG_URL": url, "WATCHDOG_STATE_DIR": str(state_dir)},
+    )
 
 
 def is_ready(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""A service of two pods with counters: its past as OpenMetrics, its present as /metrics, its deploys.
+"""A service of two pods with counters: its past as OpenMetrics or samples, its /metrics, its deploys.
 
 Arrivals are Poisson and failures binomial, drawn second by second from one seed, so that history and present
 are one process.
@@ -7,13 +7,14 @@ are one process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
+from detectors.model import FloatArray
 from tests.support.prometheus import openmetrics
 from watchdog.clock import Clock
 
@@ -38,6 +39,7 @@ class Pods:
     is_dark: bool = False
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
     pods: list[Pod] = field(default_factory=lambda: [Pod("a-1"), Pod("a-2")])
+    app: str = "shop"
     _generation: int = 1
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -70,6 +72,11 @@ class Pods:
                 samples.setdefault(series, []).append((float(second), float(value)))
         return openmetrics(samples)
 
+    def samples(self, n: int) -> FloatArray:
+        """(failed, requests) of `n` seconds of the past, shape (n, 2); for a daemon that has kept them."""
+        requests = self.rng.poisson(self.requests_s, n)
+        return np.column_stack([self.rng.binomial(requests, self.error_share), requests]).astype(np.float64)
+
     def page(self, now: float) -> str:
         """The /metrics page of all pods at that time."""
         with self._lock:
@@ -80,16 +87,34 @@ class Pods:
     def _series(self) -> Iterator[tuple[str, int]]:
         for pod in self.pods:
             for code, value in (("200", pod.ok), ("500", pod.failed)):
-                yield f'http_requests_total{{app="shop",pod="{pod.name}",code="{code}"}}', value
+                yield f'http_requests_total{{app="{self.app}",pod="{pod.name}",code="{code}"}}', value
 
 
 @contextmanager
 def serving(pods: Pods, clock: Clock) -> Iterator[str]:
     """`host:port` of an HTTP server with /metrics and /version of the pods."""
+    with _served(lambda path: (pods, path), clock) as address:
+        yield address
 
+
+@contextmanager
+def serving_all(services: Mapping[str, Pods], clock: Clock) -> Iterator[str]:
+    """`host:port` of an HTTP server with /<name>/metrics and /<name>/version of every service."""
+
+    def find(path: str) -> tuple[Pods, str]:
+        _, name, rest = path.split("/", 2)
+        return services[name], f"/{rest}"
+
+    with _served(find, clock) as address:
+        yield address
+
+
+@contextmanager
+def _served(find: Callable[[str], tuple[Pods, str]], clock: Clock) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path == "/version":
+            pods, path = find(self.path)
+            if path == "/version":
                 self._answer(f'{{"version": "{pods.version}"}}', "application/json")
             elif pods.is_dark:
                 self.send_error(503)
@@ -107,7 +132,11 @@ def serving(pods: Pods, clock: Clock) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        # With the usual 5 the kernel makes the sixth scrape of the same moment wait for a second.
+        request_queue_size = 128
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -18,6 +18,8 @@ from watchdog.cli import exits
 from watchdog.localtoken import read_local_token
 
 _TIMEOUT_S = 30.0
+# What a daemon that is just being started again looks like from outside.
+UNANSWERED = (aiohttp.ClientError, TimeoutError)
 
 
 class Refused(Exception):
@@ -45,17 +47,19 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(slots=True)
 class Client:
-    """One connection to a daemon."""
+    """One connection to a daemon. state_dir: where its local token is, if WATCHDOG_TOKEN is not set."""
 
     url: str
-    token: str | None
+    state_dir: Path
     session: aiohttp.ClientSession
 
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON answer; Refused for anything but 2xx."""
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        """The JSON answer; Refused for anything but 2xx, one of UNANSWERED when there is none."""
+        # Read each time: a daemon makes a new local token whenever it starts.
+        token = os.environ.get("WATCHDOG_TOKEN") or read_local_token(self.state_dir)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with self.session.request(
-            method, self.url.rstrip("/") + path, json=body, headers=headers, allow_redirects=False
+            method, f"{self.url}{path}", json=body, headers=headers, allow_redirects=False
         ) as response:
             text = await response.text()
             if response.status // 100 != 2:
@@ -66,19 +70,18 @@ class Client:
 
 def talk(arguments: argparse.Namespace, work: Callable[[Client], Awaitable[int]]) -> int:
     """Run `work` against the daemon; every failure is one sentence on stderr and an exit code."""
-    token = os.environ.get("WATCHDOG_TOKEN") or read_local_token(Path(arguments.state_dir))
 
     async def connected() -> int:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            return await work(Client(arguments.url, token, session))
+            return await work(Client(arguments.url.rstrip("/"), Path(arguments.state_dir), session))
 
     try:
         return asyncio.run(connected())
     except Refused as refused:
         print(f"error: {refused}", file=sys.stderr)
         return refused.code
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+    except (*UNANSWERED, ValueError) as error:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         print(
             f"error: no daemon answers at {arguments.url} ({what})\n"

@@ -6,15 +6,18 @@ import argparse
 import asyncio
 import json
 import math
+import sys
 import time
 from typing import Any
 
 from config.values import seconds
 from watchdog.cli import exits
-from watchdog.cli.client import Client, add_connection, talk
+from watchdog.cli.client import UNANSWERED, Client, Refused, add_connection, talk
 from watchdog.model import OPEN_WATCH_STATES
 
 _POLL_S = 1.0
+# A daemon that is started again during a watch is back long before this.
+_UNANSWERED_MAX_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +61,8 @@ async def _deploy(client: Client, arguments: argparse.Namespace) -> int:
             f"{deploy['service']} {deploy['environment']} {before}{deploy['to_version']}   "
             f"deploy {deploy['id']}   "
             + (f"watch until {_clock(watch['ends_at'])}" if watch else "not watched")
+            + f"   {client.url}/d/{deploy['id']}",
+            flush=True,
         )
     if not arguments.wait or watch is None:
         if arguments.json:
@@ -67,31 +72,66 @@ async def _deploy(client: Client, arguments: argparse.Namespace) -> int:
 
 
 async def _wait(client: Client, arguments: argparse.Namespace, deploy_id: str) -> int:
-    give_up_at = time.monotonic() + arguments.timeout
+    give_up_at_s = time.monotonic() + arguments.timeout
     told = ""
     while True:
-        answer = await client.call("GET", f"/api/v1/deploys/{deploy_id}")
+        answer = await _ask_patiently(client, f"/api/v1/deploys/{deploy_id}", give_up_at_s)
         watch = answer["watch"]
         if not arguments.json and watch["state"] != told:
             print(f"{_clock(time.time())} {watch['state']:<12} {watch['because']}", flush=True)
             told = watch["state"]
         if watch["state"] not in OPEN_WATCH_STATES:
-            return _tell_end(arguments, answer, watch["state"])
-        if time.monotonic() > give_up_at:
-            print(f"no verdict within the timeout; the watch goes on until {_clock(watch['ends_at'])}")
-            return exits.TIMED_OUT if arguments.fail_on == "any" else exits.HEALTHY
+            await _tell_end(client, arguments, answer)
+            return _code(arguments, exits.OF_WATCH[watch["state"]])
+        if time.monotonic() > give_up_at_s:
+            print(
+                f"no verdict within the timeout; the watch goes on until {_clock(watch['ends_at'])}",
+                file=sys.stderr,
+            )
+            if arguments.json:
+                print(json.dumps(answer))
+            return _code(arguments, exits.TIMED_OUT)
         await asyncio.sleep(_POLL_S)
 
 
-def _tell_end(arguments: argparse.Namespace, answer: dict[str, Any], state: str) -> int:
+async def _ask_patiently(client: Client, path: str, give_up_at_s: float) -> dict[str, Any]:
+    """The answer, although the daemon may be away for a while: its watch survives a restart."""
+    until_s = min(give_up_at_s, time.monotonic() + _UNANSWERED_MAX_S)
+    is_told = False
+    while True:
+        try:
+            return await client.call("GET", path)
+        except (*UNANSWERED, Refused) as error:
+            is_away = not isinstance(error, Refused) or error.code == exits.UNREACHABLE
+            if not is_away or time.monotonic() > until_s:
+                raise
+        if not is_told:
+            print("the daemon does not answer now; its watch survives a restart, asking on", file=sys.stderr)
+            is_told = True
+        await asyncio.sleep(_POLL_S)
+
+
+async def _tell_end(client: Client, arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
+    """What follows from the verdict: the rollback and its state, or why there is none."""
     if arguments.json:
         print(json.dumps(answer))
-    else:
-        for action in answer["actions"]:
+        return
+    for action in answer["actions"]:
+        if action["state"] == "awaiting_approval":
+            print(
+                f"next: rollback to {action['to_version']} waits for approval until "
+                f"{_clock(action['valid_until_at'])}, because {action['because']}\n"
+                f"      deploy-watchdog rollback approve {action['key'][:12]}"
+            )
+        else:
             print(f"next: rollback to {action['to_version']} is {action['state']}: {action['because']}")
-            if action["state"] == "awaiting_approval":
-                print(f"      deploy-watchdog rollback approve {action['key']}")
-    code = exits.OF_WATCH[state]
+    if not answer["actions"] and answer["watch"]["state"] == "regressed":
+        watched = await client.call("GET", f"/api/v1/watches/{answer['watch']['id']}")
+        because = watched["decisions"][-1]["because"] if watched["decisions"] else "nothing was decided"
+        print(f"next: nothing happens by itself: {because}")
+
+
+def _code(arguments: argparse.Namespace, code: int) -> int:
     return code if arguments.fail_on == "any" or code == exits.REGRESSED else exits.HEALTHY
 
 

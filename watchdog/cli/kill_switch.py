@@ -24,13 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit 0 when the switch is as asked, 69 when only the file could be set."""
+    """Exit 0 when the switch is as asked, 77 when it stays on, 69 when only the file could be changed."""
     file = Path(arguments.state_dir) / FILE_NAME
     if arguments.doing == "on" and file.parent.is_dir():
         file.write_text(arguments.because or "switched on from the command line")
-        print(f"the file {file} is there: nothing is sent from now on", file=sys.stderr)
     if arguments.doing == "off":
         file.unlink(missing_ok=True)
+    if file.exists():
+        print(f"the file {file} is there: nothing is sent while it is", file=sys.stderr)
     return talk(arguments, lambda client: _tell(client, arguments))
 
 
@@ -40,9 +41,19 @@ async def _tell(client: Client, arguments: argparse.Namespace) -> int:
     else:
         body = {"on": arguments.doing == "on", "because": arguments.because or "command line"}
         answer = await client.call("POST", "/api/v1/kill-switch", body)
+    switch = answer["kill_switch"]
     if arguments.json:
         print(json.dumps(answer))
+    elif switch["is_on"]:
+        print(f"on, by {switch['by']}: {switch['because'] or 'no reason given'}")
     else:
-        switch = answer["kill_switch"]
-        print("on: " + switch["because"] if switch["is_on"] else "off: rollbacks may be sent")
+        print("off: rollbacks may be sent")
+    if arguments.doing == "off" and switch["is_on"]:
+        # The daemon's own file or environment variable: out of reach from here.
+        print(
+            f"error: the switch stays on until `{switch['by']}` is gone where the daemon runs\n"
+            "help: remove that file from its state folder (say --state-dir), or unset that variable",
+            file=sys.stderr,
+        )
+        return exits.REFUSED
     return exits.HEALTHY
