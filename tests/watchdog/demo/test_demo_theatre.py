@@ -24,7 +24,12 @@ from watchdog.plan import plan_services
 from watchdog.store.samples import SampleStore
 
 PLACES = {
-    **dict.fromkeys(("checkout", "payments", "stock", "deployer", "api", "receivers"), "http://127.0.0.1:9"),
+    **{
+        name: f"http://127.0.0.1:{port}"
+        for port, name in enumerate(
+            ("checkout", "payments", "stock", "deployer", "api", "receivers"), start=20_001
+        )
+    },
     "folder": "/srv/demo",
     "state": "/srv/demo/state",
     "listen": "127.0.0.1:9",
