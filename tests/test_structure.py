@@ -22,7 +22,7 @@ CLOCKS = {
 }
 # The program's edges: the one clock, commands that a person waits for, the shop, tokens with a date.
 READS_A_CLOCK = ("watchdog/clock.py", "watchdog/cli/", "watchdog/demo/")
-# The three containments of DESIGN rule 2, by file, and the one place that hands an exception on.
+# The three containments of docs/architecture.md, by file, and the one place that hands an exception on.
 CONTAINMENTS = {
     "watchdog/checking.py": "one check",
     "watchdog/seat.py": "the judge of one watch",

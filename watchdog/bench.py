@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from watchdog.clock import Clock
@@ -12,12 +13,11 @@ from watchdog.keeper import Keeper
 from watchdog.model import Deploy, Watch
 from watchdog.plan import ServicePlan
 from watchdog.seat import Seat
+from watchdog.sources.protocol import Grid
 from watchdog.store.protocol import Store
 
 log = logging.getLogger("watchdog.bench")
 
-# Opening waits for a source's history: one that hangs must not keep the other watches from being judged.
-_OPENING_MAX = 8
 _HISTORY_TIMEOUT_S = 15.0
 _OPEN_WATCHES_MAX = 1000
 
@@ -33,7 +33,9 @@ class Bench:
         self._seats: dict[str, Seat] = {}
         self._touched = asyncio.Event()
         self._touched.set()
-        self._slots = asyncio.Semaphore(_OPENING_MAX)
+        # One thread: calibration is all computing, and each further thread would keep its garbage in a heap
+        # of its own. Histories are awaited before, so that a source that hangs keeps nobody waiting here.
+        self._calibration = ThreadPoolExecutor(max_workers=1, thread_name_prefix="calibration")
 
     def touch(self) -> None:
         """The intake or a ruling changed a watch: look again."""
@@ -56,16 +58,17 @@ class Bench:
     async def run(self) -> None:
         """Keep the seats in step with the store, for ever."""
         opening: set[str] = set()
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await self._touched.wait()
-                self._touched.clear()
-                for watch in await self._open_watches():
-                    if watch.id in self._seats:
-                        await self._update(self._seats[watch.id], watch)
-                    elif watch.id not in opening:
-                        opening.add(watch.id)
-                        group.create_task(self._sit(watch, opening), name=f"open {watch.id}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._touched.wait()
+                    self._touched.clear()
+                    for watch in await self._open_watches():
+                        if watch.id not in opening and not await self._follows(watch):
+                            opening.add(watch.id)
+                            group.create_task(self._sit(watch, opening), name=f"open {watch.id}")
+        finally:
+            self._calibration.shutdown(wait=False, cancel_futures=True)
 
     async def _open_watches(self) -> list[Watch]:
         watches = [
@@ -77,35 +80,46 @@ class Bench:
             del self._seats[watch_id]
         return watches
 
-    async def _update(self, seat: Seat, watch: Watch) -> None:
-        async with seat.lock:
-            deploy, suspects = await self._deploys(watch)
-            # A moved end means judging again: off the loop, like opening.
-            await asyncio.to_thread(seat.update, watch, deploy, suspects)
+    async def _follows(self, watch: Watch) -> bool:
+        """Give the watch's seat the newest of its watch; False if there is none, or it must be built anew."""
+        seat = self._seats.get(watch.id)
+        if seat is None:
+            return False
+        deploy, others = await self._deploys(watch)
+        if not seat.rests_on(deploy, others):
+            return False
+        seat.watch, seat.deploy = watch, deploy
+        return True
 
     async def _sit(self, watch: Watch, opening: set[str]) -> None:
-        async with self._slots:
-            deploy, suspects = await self._deploys(watch)
-            plan = self._plans[watch.service]
-            seat = Seat(watch, deploy, plan)
-            await self._keeper.backfill(
-                plan, seat.judged_to_at, self._clock.wall_s(), timeout_s=_HISTORY_TIMEOUT_S
-            )
-            past = [
-                other
-                for other in await self._store.deploys(service=watch.service, limit=1000)
-                if other.id not in watch.suspect_ids
-            ]
-            # Calibration costs tens of milliseconds a series.
-            await asyncio.to_thread(seat.open, self._keeper.book, suspects, past)
-            self._seats[watch.id] = seat
-            opening.discard(watch.id)
-            # What the intake changed meanwhile was not seen by a seat that did not exist.
-            self.touch()
+        deploy, others = await self._deploys(watch)
+        plan = self._plans[watch.service]
+        seat = Seat(watch, deploy, others, plan, self._keeper.metrics)
+        await self._complete(seat)
+        known = await self._store.deploys(service=watch.service, limit=1000)
+        past = [each for each in known if each.id not in watch.suspect_ids]
+        # Tens of milliseconds a series: off the loop.
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._calibration, seat.open, self._keeper.book, past)
+        # One that is built anew was judging as before until now.
+        self._seats[watch.id] = seat
+        opening.discard(watch.id)
+        # What the intake changed meanwhile was not seen by this seat.
+        self.touch()
         log.info(
             "watch opened",
             extra={"service": plan.name, "watch": watch.id, "history_s": round(seat.history_s)},
         )
+
+    async def _complete(self, seat: Seat) -> None:
+        """Fetch what the rings lack of the history, and of the watch so far if the daemon was not there."""
+        plan, now = seat.plan, self._clock.wall_s()
+        grids = [plan.history_grid(seat.judged_to_at)]
+        if plan.settled_at(now) > seat.judged_to_at:
+            first_at = seat.judged_to_at + plan.step_s
+            grids.append(Grid(first_at=first_at, last_at=plan.settled_at(now), step_s=plan.step_s))
+        for grid in grids:
+            await self._keeper.backfill(plan, grid, now, timeout_s=_HISTORY_TIMEOUT_S)
 
     async def _deploys(self, watch: Watch) -> tuple[Deploy, list[Deploy]]:
         deploy = await self._store.deploy(watch.deploy_id)

@@ -15,20 +15,19 @@ class Bursts:
 
     plans: Mapping[str, ServicePlan]
     schedule: Schedule
-    _ends: dict[str, float] = field(default_factory=dict)
+    # Name of a check to when its burst ends and the interval it goes back to.
+    _ends: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def start(self, service: str, now: float) -> None:
         """Run the service's bursting checks at their burst interval from now on."""
         for check in self.plans[service].checks:
             if check.burst_every_s is not None:
-                self._ends[check.due_name] = now + check.burst_for_s
+                self._ends[check.due_name] = (now + check.burst_for_s, check.every_s)
                 self.schedule.every(check.due_name, check.burst_every_s)
 
     def settle(self, now: float) -> None:
         """Put every check whose burst is over back to its own interval."""
-        over = {name for name, end_at in self._ends.items() if end_at <= now}
-        for plan in self.plans.values() if over else ():
-            for check in plan.checks:
-                if check.due_name in over:
-                    del self._ends[check.due_name]
-                    self.schedule.every(check.due_name, check.every_s)
+        for name, (end_at, every_s) in list(self._ends.items()):
+            if end_at <= now:
+                del self._ends[name]
+                self.schedule.every(name, every_s)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from watchdog.clock import Clock
 from watchdog.keeper import Keeper
 from watchdog.plan import ServicePlan
-from watchdog.series import HEAL_STEPS
 from watchdog.store.protocol import Store
 from watchdog.store.samples import SampleStore
 
@@ -54,5 +53,4 @@ class Jobs:
 
     async def _complete(self, plan: ServicePlan, now: float) -> None:
         async with self._slots:
-            end_at = (now // plan.step_s - HEAL_STEPS - 1) * plan.step_s
-            await self.keeper.backfill(plan, end_at, now)
+            await self.keeper.backfill(plan, plan.history_grid(plan.settled_at(now)), now)

@@ -5,6 +5,7 @@ The rings hold what is judged; `samples.db` only lets them be refilled after a r
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from watchdog.store.samples import SampleStore
 _HISTORY_TIMEOUT_S = 60.0
 _READ_TIMEOUT_MAX_S = 10.0
 _MIRROR_S = 10.0
+# A source that honours its deadline never meets this one.
+_GRACE_S = 1.0
 # A history with less than this missing is not asked for again.
 _MISSING_MAX = 0.01
 
@@ -32,6 +35,7 @@ _MISSING_MAX = 0.01
 class Batch:
     """What is read together: the series of one source and one step size, and the services they belong to.
 
+    judged: names of the services to judge after it: these, and those that have one of these as a control.
     source: None for the services that have checks only. A source that hangs delays its own batch alone.
     """
 
@@ -39,6 +43,7 @@ class Batch:
     step_s: float
     series: tuple[SeriesPlan, ...]
     services: tuple[ServicePlan, ...]
+    judged: frozenset[str]
 
     @property
     def name(self) -> str:
@@ -47,13 +52,13 @@ class Batch:
 
 
 def batches(plans: Mapping[str, ServicePlan]) -> list[Batch]:
-    """Every batch; a service without any series has none."""
+    """Every batch; each service is in one at least, so that its watches are judged and end."""
     found: dict[tuple[float, str | None], dict[str, list[SeriesPlan]]] = defaultdict(dict)
     for plan in plans.values():
         sourced = [series for series in plan.series if series.source is not None]
         for series in sourced:
             found[plan.step_s, series.source].setdefault(plan.name, []).append(series)
-        if plan.series and not sourced:
+        if not sourced:
             found[plan.step_s, None].setdefault(plan.name, [])
     return [
         Batch(
@@ -61,6 +66,8 @@ def batches(plans: Mapping[str, ServicePlan]) -> list[Batch]:
             step_s=step_s,
             series=tuple(series for group in groups.values() for series in group),
             services=tuple(plans[name] for name in groups),
+            judged=frozenset(groups)
+            | {name for name in plans if plans[name].control_services & groups.keys()},
         )
         for (step_s, source), groups in found.items()
     ]
@@ -85,6 +92,8 @@ class Keeper:
         self.board = board
         self.metrics = metrics
         self._mirrored_to: dict[str, float] = {}
+        # Series to what its last read said, because a service may be in the batches of several sources.
+        self._problems: dict[str, str | None] = {}
         self._by_check: dict[tuple[str, str], list[SeriesPlan]] = defaultdict(list)
         for plan in plans.values():
             for series in plan.series:
@@ -95,18 +104,17 @@ class Keeper:
     async def refill(self, now: float) -> None:
         """Fill the rings from samples.db; what was not kept stays missing."""
         for plan in self.plans.values():
-            last_at = math.floor(now / plan.step_s) * plan.step_s
+            # No further: a ring refuses what is older than its newest steps, and those are still to be read.
+            last_at = plan.settled_at(now)
             first_at = last_at - (_capacity(plan) - 1) * plan.step_s
             for series in plan.series:
                 values = await self.samples.load(series.id, plan.step_s, series.spec.width, first_at, last_at)
                 self.book.backfill(series.id, first_at, values)
 
     async def backfill(
-        self, plan: ServicePlan, end_at: float, now: float, *, timeout_s: float = _HISTORY_TIMEOUT_S
+        self, plan: ServicePlan, grid: Grid, now: float, *, timeout_s: float = _HISTORY_TIMEOUT_S
     ) -> None:
-        """Ask the sources for the history before `end_at` that the rings do not have."""
-        n = round(plan.history_s / plan.step_s)
-        grid = Grid(first_at=end_at - (n - 1) * plan.step_s, last_at=end_at, step_s=plan.step_s)
+        """Ask the sources for the steps of `grid`, all settled, that the rings do not have."""
         by_source: dict[str, list[SeriesPlan]] = defaultdict(list)
         for series in plan.series:
             is_short = self.book.missing_share(series.id, grid.first_at, grid.last_at) > _MISSING_MAX
@@ -120,20 +128,18 @@ class Keeper:
     async def read(self, batch: Batch, grid_at: float, now: float) -> None:
         """Read one batch up to `grid_at`, and close the check bins of its services up to there."""
         step_s = batch.step_s
-        problems: dict[str, str] = {}
         if batch.source is not None:
             grid = Grid(first_at=grid_at - HEAL_STEPS * step_s, last_at=grid_at, step_s=step_s)
             timeout_s = min(_READ_TIMEOUT_MAX_S, max(1.0, 0.8 * step_s))
             for reading in await self._ask(batch.source, batch.series, grid, now=now, timeout_s=timeout_s):
                 for i, row in enumerate(reading.values):
                     self.book.write(reading.series_id, grid.first_at + i * step_s, row)
-                if reading.problem is not None:
-                    problems[reading.series_id] = reading.problem
+                self._problems[reading.series_id] = reading.problem
         for plan in batch.services:
             for series in plan.series:
                 if series.check is not None:
                     self.book.close_bin(series.id, grid_at)
-            self._note(plan, grid_at, now, problems)
+            self._note(plan, grid_at, now)
 
     async def mirror(self, batch: Batch, grid_at: float, *, at_once: bool = False) -> None:
         """Keep on disk the steps that can change no more; after judging, which must not wait for it.
@@ -166,15 +172,26 @@ class Keeper:
         self, source: str, series: Sequence[SeriesPlan], grid: Grid, *, now: float, timeout_s: float
     ) -> list[SourceReading]:
         queries = [item.query for item in series if item.query is not None]
-        readings = await self.sources[source].read(queries, grid, now=now, timeout_s=timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s + _GRACE_S):
+                readings = await self.sources[source].read(queries, grid, now=now, timeout_s=timeout_s)
+        except TimeoutError:
+            readings = [
+                SourceReading(
+                    series_id=item.id,
+                    values=np.full((grid.n, item.spec.width), np.nan),
+                    problem=f"the source kept no deadline ({timeout_s:g} s)",
+                )
+                for item in series
+            ]
         problems = [reading.problem for reading in readings if reading.problem]
         self.board.sources[source] = problems[0] if problems else "ok"
         self.metrics.reads.labels(source, "problem" if problems else "ok").inc()
         return readings
 
-    def _note(self, plan: ServicePlan, grid_at: float, now: float, problems: Mapping[str, str]) -> None:
+    def _note(self, plan: ServicePlan, grid_at: float, now: float) -> None:
         note = self.board.services[plan.name]
-        note.problems = sorted({problems[item.id] for item in plan.series if item.id in problems})
+        note.problems = sorted({self._problems.get(item.id) or "" for item in plan.series} - {""})
         first_at = grid_at - (HEAL_STEPS - 1) * plan.step_s
         sourced = [item.id for item in plan.series if item.source is not None]
         sees = [not np.isnan(self.book.read(name, first_at, grid_at)).all() for name in sourced]

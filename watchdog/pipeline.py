@@ -75,7 +75,7 @@ class Pipeline:
         now = self.clock.wall_s()
         grid_at = self._grid_at(batch, now)
         await self.keeper.read(batch, grid_at, now)
-        seats = self.bench.of(frozenset(plan.name for plan in batch.services))
+        seats = self.bench.of(batch.judged)
         # Suspects first: nobody's rollback waits for the judging of those who are well.
         for seat in sorted(seats, key=lambda seat: seat.watch.state != "suspect"):
             async with seat.lock:
@@ -121,6 +121,7 @@ class Pipeline:
                 routes=self.routes,
                 packet=packet,
                 history_s=seat.history_s,
+                are_controls_blind=seat.are_controls_blind(),
                 is_over=seat.is_over,
                 is_blind_for_long=is_blind_for_long,
                 now=now,

@@ -5,6 +5,7 @@ Pure. Everything downstream reads these plans, so defaults are applied in exactl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ from config.schema import CheckCommon, Series, Service, Settings, VersionSignal
 from detectors.model import JudgeSettings, SeriesKind, SeriesSpec
 from watchdog.model import Limits, Mode
 from watchdog.policy import Rules
-from watchdog.sources.protocol import Query
+from watchdog.series import HEAL_STEPS
+from watchdog.sources.protocol import Grid, Query
 
 # A change below both is not worth a rollback unless the user says otherwise (absolute: of a share).
 _IGNORE_REL = 0.05
@@ -63,7 +65,8 @@ class CheckPlan:
 class ServicePlan:
     """One service: what is observed, how it is judged, what may be done.
 
-    controls: series name to the ids of the same-named series of the control services.
+    lag_s: how long after its end a step is read. controls: series name to the ids of the same-named series of
+    the control services.
     """
 
     name: str
@@ -84,15 +87,31 @@ class ServicePlan:
     history_min_s: float
     limits: Limits
     is_single_instance: bool
+    lag_s: float = 0.0
 
-    def rules(self, history_s: float) -> Rules:
-        """Policy's rules, given how much judged history there is now."""
+    @property
+    def control_services(self) -> frozenset[str]:
+        """The services whose series are controls of this one's."""
+        return frozenset(name.partition("/")[0] for ids in self.controls.values() for name in ids)
+
+    def history_grid(self, end_at: float) -> Grid:
+        """The steps of the past that a judge compares with, ending with `end_at` (a step's end)."""
+        n = round(self.history_s / self.step_s)
+        return Grid(first_at=end_at - (n - 1) * self.step_s, last_at=end_at, step_s=self.step_s)
+
+    def settled_at(self, now: float) -> float:
+        """End of the newest step that no tick after `now` fills any more."""
+        return (math.floor((now - self.lag_s) / self.step_s) - HEAL_STEPS) * self.step_s
+
+    def rules(self, history_s: float, *, are_controls_blind: bool) -> Rules:
+        """Policy's rules, given how much judged history there is and whether the controls were seen."""
         return Rules(
             mode=self.mode,
             limits=self.limits,
             target=self.target,
             has_version_signal=self.version is not None,
             is_single_instance=self.is_single_instance,
+            are_controls_blind=are_controls_blind,
             history_s=history_s,
             history_min_s=self.history_min_s,
             evidence_s_max=self.valid_s,
@@ -159,6 +178,7 @@ def _service(
             services_regressed_max=settings.limits.services_regressed_max,
         ),
         is_single_instance=settings.single_instance,
+        lag_s=settings.lag,
     )
 
 

@@ -17,7 +17,8 @@ class Rules:
     """What the configuration says about acting for one service.
 
     target: name of the rollback target, None without one. has_version_signal: the running version can be
-    read. is_single_instance: the configuration promises one daemon per store. history_s: judged history the
+    read. is_single_instance: the configuration promises one daemon per store. are_controls_blind: there are
+    control services, and too little was seen of them. history_s: judged history the
     verdict rests on; history_min_s: what mode auto needs. evidence_s_max: how old the last judged step may be
     when a rollback is sent unasked.
     """
@@ -27,6 +28,7 @@ class Rules:
     target: str | None
     has_version_signal: bool
     is_single_instance: bool
+    are_controls_blind: bool
     history_s: float
     history_min_s: float
     evidence_s_max: float
@@ -99,6 +101,8 @@ def _why_a_person(verdict: Verdict, facts: Facts, rules: Rules, now: float) -> s
     if facts.to_version_state != "healthy":
         seen = facts.to_version_state or "never watched"
         return f"{deploy.from_version} is not known to be good ({seen})"
+    if rules.are_controls_blind:
+        return "the control services could not be seen, so trouble that hits everybody is not excluded"
     if now - verdict.at > rules.evidence_s_max:
         return f"the evidence is {_span(now - verdict.at)} old: the daemon was not watching since"
     if rules.history_s < rules.history_min_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -59,18 +60,22 @@ class Pulse:
         """Count this start; several that did not end in order disarm actions until a stable run."""
         crashes = await self.store.note_start(now)
         if crashes >= _STARTS_MAX:
-            self._is_disarmed = True
             because = f"the daemon crashed {crashes} times within 10 minutes"
             await self.store.disarm(because, now)
             log.error("actions disarmed", extra={"because": because})
+        self._is_disarmed = await self.store.disarmed() is not None
 
     async def note_end(self) -> None:
         """Record that the daemon was told to end, and did."""
         await self.store.note_orderly_end(self.clock.wall_s())
 
     async def run(self) -> None:
-        """Beat for ever."""
-        started_s = self.clock.mono_s()
+        """Beat and do the chores, for ever; apart, because chores wait for the world and a beat never."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._beat(), name="beat")
+            group.create_task(self._do_chores(), name="chores")
+
+    async def _beat(self) -> None:
         while True:
             due_s = self.clock.mono_s() + _BEAT_S
             await self.clock.sleep(_BEAT_S)
@@ -79,13 +84,22 @@ class Pulse:
             self.metrics.loop_lag_s.set(lag_s)
             if lag_s > _LAG_MAX_S:
                 log.warning("event loop was late", extra={"lag_s": round(lag_s, 3)})
+            self.metrics.schedule_lateness_s.set(self.schedule.lateness_s)
+            self.metrics.overruns.set(self.schedule.overruns)
+            self.metrics.oldest_intent_s.set(self.outbox.oldest_intent_age_s(self.clock.wall_s()))
+            self.bursts.settle(self.clock.wall_s())
+
+    async def _do_chores(self) -> None:
+        stable_at_s = self.clock.mono_s() + _STABLE_S
+        while True:
+            await self.clock.sleep(_BEAT_S)
             try:
-                await self._beat(self.clock.wall_s())
-                self._store_problem = ""
-                if self._is_disarmed and self._beat_at_s - started_s > _STABLE_S:
+                await self._look(self.clock.wall_s())
+                if self._is_disarmed and self.clock.mono_s() > stable_at_s:
                     await self.store.disarm(None, self.clock.wall_s())
                     self._is_disarmed = False
                     log.info("actions armed again", extra={"because": "10 minutes of stable run"})
+                self._store_problem = ""
             except StoreDead:
                 raise
             except StoreUnavailable as error:
@@ -93,13 +107,9 @@ class Pulse:
                     log.error("not ready", extra={"because": str(error)})
                 self._store_problem = str(error)
 
-    async def _beat(self, now: float) -> None:
-        self.metrics.schedule_lateness_s.set(self.schedule.lateness_s)
-        self.metrics.overruns.set(self.schedule.overruns)
-        self.metrics.oldest_intent_s.set(self.outbox.oldest_intent_age_s(now))
+    async def _look(self, now: float) -> None:
         self.metrics.kill_switch.set(1 if (await self.kill_switch()).is_on else 0)
         day = [action for action in await self.store.actions(limit=1000) if action.created_at > now - 86400]
         self.metrics.rollbacks_left.set(max(0, self.rollbacks_per_day - len(day)))
-        self.bursts.settle(now)
         await self.closing.verify_all()
         await self.housekeeping.expire_offers()

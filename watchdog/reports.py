@@ -10,7 +10,7 @@ from typing import Any
 
 from detectors.packet import decode_array
 from watchdog.clock import Clock
-from watchdog.store.protocol import Store
+from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 from watchdog.worker import Worker
 
 log = logging.getLogger("watchdog.reports")
@@ -18,6 +18,8 @@ log = logging.getLogger("watchdog.reports")
 _TIMEOUT_S = 30.0
 _PAUSE_S = 1.0
 _BEFORE_STEPS = 120
+# Far more than a watch of common length has, and still a message the worker takes.
+_AFTER_STEPS_MAX = 10_000
 
 
 @dataclass(slots=True)
@@ -31,7 +33,9 @@ class Reports:
 
     def put(self, watch_id: str) -> None:
         """Ask for a second opinion on this watch."""
-        if not self._queue.full():
+        if self._queue.full():
+            log.warning("second opinion dropped", extra={"watch": watch_id, "because": "too many wait"})
+        else:
             self._queue.put_nowait(watch_id)
 
     async def run(self) -> None:
@@ -53,12 +57,20 @@ class Reports:
                 continue
             opinion = await self.worker.second_opinion(
                 decode_array(series["history"])[-_BEFORE_STEPS:],
-                decode_array(series["ticks"]),
+                decode_array(series["ticks"])[-_AFTER_STEPS_MAX:],
                 spec["step_s"],
                 timeout_s=_TIMEOUT_S,
+                kind=spec["kind"],
             )
             if opinion is not None:
                 opinions[spec["name"]] = asdict(opinion)
-        if opinions:
+        if not opinions:
+            return
+        try:
             await self.store.annotate(watch_id, {"second_opinion": opinions})
+        except StoreDead:
+            raise
+        except StoreUnavailable as error:
+            log.warning("second opinion lost", extra={"watch": watch_id, "because": str(error)})
+        else:
             log.info("second opinion", extra={"watch": watch_id, "series": ", ".join(opinions)})

@@ -51,13 +51,15 @@ def rule(
     routes: Routes,
     packet: Mapping[str, Any],
     history_s: float,
+    are_controls_blind: bool,
     is_over: bool,
     is_blind_for_long: bool,
     now: float,
 ) -> Ruling:
     """Advance the watch, decide, and say everything that follows from it.
 
-    packet: the evidence packet as of this verdict. history_s: judged history it rests on. is_over: the last
+    packet: the evidence packet as of this verdict. history_s: judged history it rests on.
+    are_controls_blind: too little was seen of the control services. is_over: the last
     step of the watch has been judged. is_blind_for_long: a person is to be paged about the blindness.
     """
     if facts.watch.state not in OPEN_WATCH_STATES:
@@ -68,7 +70,7 @@ def rule(
     if watch.state in OPEN_WATCH_STATES and verdict.state not in ("suspect", "blind"):
         decision = Decision(do="wait", because=watch.because)
     else:
-        decision = decide(verdict, facts, plan.rules(history_s), now)
+        decision = decide(verdict, facts, plan.rules(history_s, are_controls_blind=are_controls_blind), now)
     action = _action(decision, verdict, facts, plan, target, packet, now)
     alerts = _alerts(decision, verdict, watch, facts, action, routes, is_blind_for_long, now)
     is_quiet = decision.do == "wait" and watch.state == facts.watch.state

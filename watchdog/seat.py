@@ -1,8 +1,9 @@
 """One open watch being judged: feeds a DeployJudge its ticks, in order and each once.
 
 A seat can be thrown away and rebuilt from the rings at any time with the same answers: that is how a watch
-survives a restart. A bug in judging is contained here (DESIGN rule 2): the watch ends inconclusive, because
-what cannot be judged is unknown, and unknown never acts.
+survives a restart, and how it follows a deploy whose start, end or suspects turn out to be others. A bug in
+judging is contained here (docs/architecture.md): the watch ends inconclusive, because what cannot be judged
+is unknown, and unknown never acts.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from detectors.judge import DeployJudge
-from detectors.model import DeployInterval, History, Verdict
+from detectors.model import DeployInterval, FloatArray, History, Verdict
 from detectors.packet import SCHEMA
+from watchdog.metrics import Metrics
 from watchdog.model import Deploy, Watch
 from watchdog.plan import ServicePlan
 from watchdog.series import SeriesBook
@@ -33,7 +35,10 @@ class Seat:
     changes nothing writes nothing. lock: held from judging to recording, so that decisions keep their order.
     """
 
-    def __init__(self, watch: Watch, deploy: Deploy, plan: ServicePlan) -> None:
+    def __init__(
+        self, watch: Watch, deploy: Deploy, others: Sequence[Deploy], plan: ServicePlan, metrics: Metrics
+    ) -> None:
+        """others: the deploys that share the blame."""
         self.watch = watch
         self.deploy = deploy
         self.plan = plan
@@ -42,6 +47,11 @@ class Seat:
         self.lock = asyncio.Lock()
         self.judged_to_at = math.floor(deploy.started_at / plan.step_s) * plan.step_s
         self.history_s = 0.0
+        self._metrics = metrics
+        self._control_ids = sorted({name for ids in plan.controls.values() for name in ids})
+        self._ticks = 0
+        self._ticks_with_controls = 0
+        self._intervals = self._intervals_of(deploy, others)
         self._judge: DeployJudge | None = None
         self._failure: Verdict | None = None
         self._blind_from_at: float | None = None
@@ -51,8 +61,11 @@ class Seat:
         """True once the last step of the watch has been judged, or judging failed."""
         return self._failure is not None or self.judged_to_at >= self._last_step_at()
 
-    def open(self, book: SeriesBook, others: Sequence[Deploy], past: Sequence[Deploy]) -> None:
-        """Build the judge on the history up to the deploy's start: tens of milliseconds a series."""
+    def open(self, book: SeriesBook, past: Sequence[Deploy]) -> None:
+        """Build the judge on the history up to the deploy's start: tens of milliseconds a series.
+
+        past: deploys of the service that no placebo may overlap.
+        """
         try:
             histories = [self._history(book, plan.id, plan.spec.name) for plan in self.plan.series]
             controls = {
@@ -61,9 +74,10 @@ class Seat:
                 if ids
             }
             self.history_s = max((_span_s(history) for history in histories), default=0.0)
+            judged, *others = self._intervals.values()
             self._judge = DeployJudge(
-                deploy=self._interval(self.deploy),
-                others=[self._interval(other) for other in others],
+                deploy=judged,
+                others=others,
                 histories=histories,
                 settings=self.plan.judge,
                 controls=controls,
@@ -72,34 +86,29 @@ class Seat:
         except Exception as error:  # noqa: BLE001  containment 2 of 3
             self._give_up(error)
 
-    def update(self, watch: Watch, deploy: Deploy, suspects: Sequence[Deploy]) -> None:
-        """Follow the intake: a moved end is judged again (slow, like `open`), a new suspect shares blame."""
-        try:
-            for other in suspects:
-                if other.id not in self.watch.suspect_ids and self._judge is not None:
-                    self._judge.add_deploy(self._interval(other))
-            if self._interval(deploy) != self._interval(self.deploy) and self._judge is not None:
-                self._judge.finish(self._interval(deploy).finished_at)
-        except Exception as error:  # noqa: BLE001  containment 2 of 3
-            self._give_up(error)
-        self.watch, self.deploy = watch, deploy
+    def rests_on(self, deploy: Deploy, others: Sequence[Deploy]) -> bool:
+        """True while these deploys are what the seat was built on; otherwise it is to be built anew."""
+        return self._intervals == self._intervals_of(deploy, others)
 
     def tick(self, book: SeriesBook, grid_at: float) -> Verdict | None:
         """Judge every step up to `grid_at` that is ready; the newest verdict, None when no step was.
 
         A step is ready when each of its source series has a value or is too old to get one.
         """
-        if self._failure is None:
+        newest = self._failure
+        if newest is None:
             try:
                 newest = self._tick(book, grid_at)
             except Exception as error:  # noqa: BLE001  containment 2 of 3
-                self._give_up(error)
-        if self._failure is not None:
-            newest = self._failure
+                newest = self._give_up(error)
         if newest is not None:
             self.verdict = newest
-            self._note_blindness(newest)
         return newest
+
+    def are_controls_blind(self) -> bool:
+        """True if there are controls and too little was seen of them to tell a shock that hits everybody."""
+        enough = self.plan.judge.coverage_min * self._ticks
+        return bool(self._control_ids) and self._ticks_with_controls < enough
 
     def blind_s(self) -> float:
         """How long the verdict has been blind without a break, in judged time."""
@@ -128,30 +137,43 @@ class Seat:
         while self.judged_to_at + step_s <= min(grid_at, self._last_step_at()):
             at = self.judged_to_at + step_s
             values = {plan.spec.name: book.at(plan.id, at) for plan in self.plan.series}
-            is_waiting = any(
-                plan.source is not None
-                and bool(np.isnan(values[plan.spec.name]).all())
-                and not book.is_frozen(plan.id, at, grid_at)
-                for plan in self.plan.series
-            )
-            if is_waiting:
+            if self._is_waiting(book, values, at, grid_at):
                 break
-            controls = {name: book.at(name, at) for ids in self.plan.controls.values() for name in ids}
+            controls = {name: book.at(name, at) for name in self._control_ids}
+            self._ticks += 1
+            self._ticks_with_controls += any(not np.isnan(row).all() for row in controls.values())
             newest = self._judge.tick(at, values, controls)
             self.judged_to_at = at
+            self._note_blindness(newest)
             if newest.state == "regressed":
                 return newest
         return self._judge.close() if newest is not None and self.is_over else newest
 
+    def _is_waiting(
+        self, book: SeriesBook, values: Mapping[str, FloatArray], at: float, grid_at: float
+    ) -> bool:
+        """A series may still get its value; a control that was not read yet says nothing of its service."""
+        is_late = any(
+            plan.source is not None
+            and bool(np.isnan(values[plan.spec.name]).all())
+            and not book.is_frozen(plan.id, at, grid_at)
+            for plan in self.plan.series
+        )
+        return is_late or any(
+            not book.is_read(name, at) and not book.is_frozen(name, at, grid_at) for name in self._control_ids
+        )
+
     def _last_step_at(self) -> float:
         return math.floor(self.watch.ends_at / self.plan.step_s) * self.plan.step_s
 
-    def _give_up(self, error: Exception) -> None:
+    def _give_up(self, error: Exception) -> Verdict:
+        self._metrics.judge_bugs.labels(self.plan.name).inc()
         log.exception("judge raised", extra={"service": self.plan.name, "watch": self.watch.id})
         because = f"The judge of this watch failed, so nothing can be said ({type(error).__name__}: {error})."
         self._failure = Verdict(
             state="inconclusive", reason="coverage", because=because, at=self.judged_to_at
         )
+        return self._failure
 
     def _note_blindness(self, verdict: Verdict) -> None:
         if verdict.state != "blind":
@@ -160,8 +182,11 @@ class Seat:
             self._blind_from_at = verdict.at
 
     def _history(self, book: SeriesBook, series_id: str, name: str) -> History:
-        n = round(self.plan.history_s / self.plan.step_s)
+        n = self.plan.history_grid(self.judged_to_at).n
         return book.history(series_id, end_at=self.judged_to_at, n=n, name=name)
+
+    def _intervals_of(self, deploy: Deploy, others: Sequence[Deploy]) -> dict[str, DeployInterval]:
+        return {each.id: self._interval(each) for each in (deploy, *others)}
 
     def _interval(self, deploy: Deploy) -> DeployInterval:
         """The deploy as the judge sees it; one still in progress may take up to the longest roll-out."""

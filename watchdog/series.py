@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from detectors.model import FloatArray, History, SeriesSpec
 
-# A late point may still arrive for this many steps; after that the step is what it is, for ever (DESIGN 6).
+# A late point may still arrive for this many steps; after that the step is what it is, for ever.
 HEAL_STEPS = 3
 # Check results wait here until their step is closed; a book nobody closes must not grow.
 _BINS_MAX = 64
@@ -179,6 +179,11 @@ class SeriesBook:
     def read(self, series_id: str, first_at: float, last_at: float) -> FloatArray:
         """`SeriesRing.read` of that series."""
         return self._rings[series_id].read(first_at, last_at)
+
+    def is_read(self, series_id: str, at: float) -> bool:
+        """True if that step, or a later one, was written: as a value or as missing."""
+        newest_at = self._rings[series_id].newest_at
+        return newest_at is not None and newest_at >= at
 
     def is_frozen(self, series_id: str, at: float, grid_at: float) -> bool:
         """True if that step changes no more after the tick at `grid_at`: a judge need not wait for it."""

@@ -32,6 +32,10 @@ class Works:
     _ticks: dict[str, asyncio.Queue[str]] = field(default_factory=dict)
     _jobs: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(100))
 
+    def __post_init__(self) -> None:
+        """Show how many checks wait, whenever somebody looks."""
+        self.metrics.queue_depth.labels("checks").set_function(self._checks.qsize)
+
     def add_tick(self, name: str) -> None:
         """Give one batch a queue and a worker of its own."""
         self._ticks[name] = asyncio.Queue(1)
@@ -47,7 +51,6 @@ class Works:
         except asyncio.QueueFull:
             self.metrics.drops.labels(name.partition(":")[0] if ":" in name else "check").inc()
             return False
-        self.metrics.queue_depth.labels("checks").set(self._checks.qsize())
         return True
 
     async def run(self) -> None:

@@ -136,6 +136,7 @@ async def main(state_dir: Path, rollback: str, slack: str, idempotent: bool, kil
                 routes=Routes(default=("team",), page=(), public_url=None),
                 packet={"at": NOW},
                 history_s=30 * 86400.0,
+                are_controls_blind=False,
                 is_over=True,
                 is_blind_for_long=False,
                 now=now,

@@ -24,6 +24,7 @@ AUTO = Rules(
     target="deployer",
     has_version_signal=True,
     is_single_instance=True,
+    are_controls_blind=False,
     history_s=8 * 86400.0,
     history_min_s=7 * 86400.0,
     evidence_s_max=900.0,
@@ -70,6 +71,7 @@ RULES_TO_A_PERSON: dict[str, dict[str, Any]] = {
     "approve": {"mode": "approve"},
     "two instances": {"is_single_instance": False},
     "no version signal": {"has_version_signal": False},
+    "blind controls": {"are_controls_blind": True},
     "short history": {"history_s": 7 * 86400.0 - 1},
 }
 

@@ -32,6 +32,7 @@ def ruled(
         routes=ROUTES,
         packet=PACKET,
         history_s=7 * 86400.0,
+        are_controls_blind=False,
         is_over=is_over,
         is_blind_for_long=is_blind,
         now=NOW,
