@@ -257,7 +257,7 @@ def _mode(path: Keys, service: Service, settings: Settings, tree: Tree) -> Itera
         yield _warning(
             tree.problem(
                 "alert-only",
-                f"mode auto of {path[1]} will only alert: two watchdogs could act at once.",
+                f"mode auto of {path[1]} will only propose its rollbacks: two watchdogs could act at once.",
                 here,
                 on_value=True,
                 remedy="write single_instance: true if there is only this one",

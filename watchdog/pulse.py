@@ -109,7 +109,7 @@ class Pulse:
 
     async def _look(self, now: float) -> None:
         self.metrics.kill_switch.set(1 if (await self.kill_switch()).is_on else 0)
-        day = [action for action in await self.store.actions(limit=1000) if action.created_at > now - 86400]
-        self.metrics.rollbacks_left.set(max(0, self.rollbacks_per_day - len(day)))
+        used = await self.store.rollbacks_since(now - 86400)
+        self.metrics.rollbacks_left.set(max(0, self.rollbacks_per_day - used))
         await self.closing.verify_all()
         await self.housekeeping.expire_offers()

@@ -112,8 +112,8 @@ def of_watch(db: sqlite3.Connection, watch_id: str, *, epoch: int, now: float) -
         last_rollback_at=_one(
             db, "SELECT MAX(intended_at) FROM action WHERE environment = ? AND service = ?", place
         ),
-        rollbacks_last_hour=_intents_since(db, now - 3600.0),
-        rollbacks_last_day=_intents_since(db, now - 86400.0),
+        rollbacks_last_hour=intents_since(db, now - 3600.0),
+        rollbacks_last_day=intents_since(db, now - 86400.0),
         services_regressed_10_min=_one(
             db,
             """SELECT COUNT(DISTINCT watch.service) FROM decision JOIN watch ON watch.id = decision.watch_id
@@ -145,7 +145,8 @@ def disarmed(db: sqlite3.Connection) -> str | None:
     return state.because if state is not None and state.is_on else None
 
 
-def _intents_since(db: sqlite3.Connection, since: float) -> int:
+def intents_since(db: sqlite3.Connection, since: float) -> int:
+    """How many rollbacks became something to be sent after `since`; proposals are not among them."""
     count: int = _one(db, "SELECT COUNT(*) FROM action WHERE intended_at > ?", (since,))
     return count
 

@@ -191,6 +191,10 @@ class Store(Protocol):
         """Disarm actions (crash loop) or arm them again with None."""
         ...
 
+    async def rollbacks_since(self, since: float) -> int:
+        """How many rollbacks became intents after `since`, of all services: what the limits count."""
+        ...
+
     async def note(self, who: str, what: str, key: str, now: float) -> None:
         """Append one audit row."""
         ...

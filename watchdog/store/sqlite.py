@@ -255,6 +255,10 @@ class SqliteStore:
         state = SwitchState(is_on=because is not None, by="watchdog", at=now, because=because or "")
         await self._write(lambda db: records.write_switch(db, "disarmed", state, ("disarmed", "armed")))
 
+    async def rollbacks_since(self, since: float) -> int:
+        """How many rollbacks became intents after `since`, of all services."""
+        return await self._read(lambda db: facts.intents_since(db, since))
+
     async def note(self, who: str, what: str, key: str, now: float) -> None:
         """Append one audit row."""
         await self._write(lambda db: audit.append(db, at=now, who=who, what=what, key=key))

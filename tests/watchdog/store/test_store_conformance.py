@@ -242,6 +242,7 @@ async def test_facts_count_what_has_been_decided(store: Store) -> None:
     assert facts.in_flight == 1
     assert facts.last_rollback_at == NOW - 7200
     assert (facts.rollbacks_last_hour, facts.rollbacks_last_day) == (1, 2)
+    assert (await store.rollbacks_since(NOW - 3600), await store.rollbacks_since(NOW - 86400)) == (1, 2)
     assert facts.services_regressed_10_min == 1
     assert (await facts_of(store, first.id)).intent is not None
 
