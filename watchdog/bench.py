@@ -95,6 +95,10 @@ class Bench:
         deploy, others = await self._deploys(watch)
         plan = self._plans[watch.service]
         seat = Seat(watch, deploy, others, plan, self._keeper.metrics)
+        # The last step before the deploy is read `lag_s` after its end. Without it a fault that came just
+        # before could not be told from one that came with it; nothing is judged before the step after it.
+        read_at = seat.judged_to_at + plan.lag_s + 0.5 * plan.step_s
+        await self._clock.sleep(max(0.0, read_at - self._clock.wall_s()))
         await self._complete(seat)
         known = await self._store.deploys(service=watch.service, limit=1000)
         past = [each for each in known if each.id not in watch.suspect_ids]
