@@ -28,6 +28,18 @@ def test_the_file_itself_holds_an_event_of_one_sender_once(tmp_path: Path) -> No
     db.close()
 
 
+def test_damage_that_only_a_full_check_finds_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    files.open_checked(path).close()
+    # The index is gone from the list of tables, and its pages belong to nobody: every query still works.
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA writable_schema = ON")
+    db.execute("DELETE FROM sqlite_master WHERE name = 'action_by_time'")
+    db.close()
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        files.open_checked(path)
+
+
 def test_writes_that_wait_are_bounded(tmp_path: Path) -> None:
     db = files.open_checked(tmp_path / "state.db")
     writer, goes_on, has_begun = GroupWriter(db), threading.Event(), threading.Event()
