@@ -144,7 +144,7 @@ def fit_baseline(spec: SeriesSpec, raw: FloatArray, end_at: FloatArray, plan: Pl
         moved = score.of(np.array([before + score.sign * least_change(spec, before)]))[0] - middle
         # Noise far below what matters is no reason to call a trifle significant.
         least = max(
-            abs(float(moved)) / 3.0, 1.0 if spec.kind == "count" else 0.0, 1e-9 * max(1.0, abs(middle))
+            abs(float(moved)) / 3.0, 1.0 if score.form == "root_count" else 0.0, 1e-9 * max(1.0, abs(middle))
         )
         density = float(seen[max(n - reach, 0) :].mean()) if n else 0.0
     spread = max(_spread(r), least)

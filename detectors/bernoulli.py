@@ -50,19 +50,21 @@ def log_bets(failed: FloatArray, run: FloatArray, base: FloatArray) -> FloatArra
     return result
 
 
-class ProbeScan:
-    """Running evidence of `rows` deploys of one probe; the counterpart of `evidence.Scan`."""
+class ProbeTrack:
+    """Running evidence of one probe since the deploy; the counterpart of `track.Track`."""
 
-    def __init__(self, base: FloatArray) -> None:
-        self._base = base
-        self._failed = np.zeros(len(base))
-        self._run = np.zeros(len(base))
+    def __init__(self, base: float) -> None:
+        """base: the conservative share of failures before."""
+        self._base = np.array([base])
+        self._failed = np.zeros(1)
+        self._run = np.zeros(1)
 
-    def step(self, failed: FloatArray, run: FloatArray) -> None:
-        """Count one tick; shape (rows,), run = 0 where nothing was seen."""
+    def take(self, failed: float, run: float) -> None:
+        """One more tick; run = 0 where nothing was seen."""
         self._failed += failed
         self._run += run
 
-    def components(self) -> FloatArray:
-        """Shape (2, rows): log evidence of the bets; the level statistic does not exist for a probe (0)."""
-        return np.stack([log_bets(self._failed, self._run, self._base), np.zeros(len(self._base))])
+    @property
+    def evidence(self) -> float:
+        """Log E of the bets so far."""
+        return float(log_bets(self._failed, self._run, self._base)[0])

@@ -1,4 +1,4 @@
-"""The thresholds of all series of one watch together, so that the budget is spent once."""
+"""The limits of all series of one watch together, so that the budget is spent once."""
 
 from __future__ import annotations
 
@@ -7,52 +7,53 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detectors.model import DeployInterval
-from detectors.placebo import WINDOWS_MIN, disjoint, placebo_starts, threshold
+from detectors.model import BoolArray, DeployInterval
 from detectors.plan import Plan
+from detectors.ruler import joint_limit, placebo_origins
 from detectors.subject import Subject
+from detectors.track import Track
+
+
+def placebos(plan: Plan, n: int, deploys: Sequence[DeployInterval], watch_s: float) -> BoolArray:
+    """Which origins of a history of n ticks are placebos: those whose watch touches no real deploy or its
+    watch.
+
+    Incidents without a deploy stay in, since they can happen again.
+    """
+    origins, _ = placebo_origins(n, plan.step_s)
+    begin = plan.end_at - (n - origins) * plan.step_s
+    end = begin + plan.span * plan.step_s
+    free = np.ones(len(origins), dtype=np.bool_)
+    for deploy in deploys:
+        free &= (end <= deploy.started_at) | (begin >= deploy.finished_at + watch_s)
+    return free
 
 
 def calibrate(
-    subjects: Sequence[Subject],
-    plan: Plan,
-    deploys: Sequence[DeployInterval],
-    alpha: float,
-    watch_s: float,
+    subjects: Sequence[Subject], plan: Plan, deploys: Sequence[DeployInterval], alpha: float, watch_s: float
 ) -> None:
-    """Set factor, threshold and calibration of every subject.
+    """Set the limits of every subject. deploys: real ones, never used as placebos.
 
-    deploys: real ones, never used as placebos. alpha is shared evenly over the acting series; those with
-    placebo windows enough pool their parts in one max-T, each of the others holds the model's bound
-    log(series / alpha). A series that may not act spends nothing and is measured against that bound too.
+    alpha is shared evenly over the series that act. Probes hold the bound of their bets, log(series / alpha);
+    the others pool their parts in one max-T over the looks of all of them, once as they are and once with the
+    controls taken off. A series that may not act spends nothing and is measured as if it were alone.
     """
     acting = [s for s in subjects if s.spec.acts and not s.error]
     count = max(len(acting), 1)
     for subject in subjects:
-        subject.bound = subject.threshold = math.log(count / alpha)
-    able = [s for s in acting if len(s.base.raw) >= s.base.reach + plan.span]
-    reach = max((s.base.reach for s in able), default=0)
-    length = max((len(s.base.raw) for s in able), default=0)
-    starts = placebo_starts(plan, length, max(reach, 8), deploys, watch_s)
-    if disjoint(starts, plan.span) < WINDOWS_MIN:
-        return
-    most = {id(s): s.placebo(starts) for s in able}
-    # Windows before a series existed say nothing of it; a young series stays with the model.
-    able = [s for s in able if disjoint(starts[np.isfinite(most[id(s)][0])], plan.span) >= WINDOWS_MIN]
-    if not able:
-        return
-    unit = math.log(1.0 / alpha)
-    joint = np.full(len(starts), -math.inf)
-    windows = math.inf
-    for subject in able:
-        maxima = most[id(subject)]
-        usable = np.isfinite(maxima[0])
-        mine = disjoint(starts[usable], plan.span)
-        windows = min(windows, mine)
-        scales = [threshold(m[usable], mine, alpha, unit)[0] for m in maxima]
-        subject.factor = unit / np.array(scales)
-        joint = np.maximum(joint, np.max(maxima * subject.factor[:, None], axis=0))
-    joint = joint[np.isfinite(joint)]
-    limit, calibration = threshold(joint, int(windows), alpha * len(able) / count, subjects[0].bound)
-    for subject in able:
-        subject.threshold, subject.calibration = limit, calibration
+        subject.bound = math.log(count / alpha)
+    judged = [s for s in subjects if not s.error and not s.is_probe]
+    able = [s for s in judged if s.spec.acts]
+    share = alpha * len(able) / count
+    free: dict[int, BoolArray] = {}
+    for subject in judged:
+        n = len(subject.base.raw)
+        if n not in free:
+            free[n] = placebos(plan, n, deploys, watch_s)
+        subject.measure(free[n], share if subject.spec.acts else alpha)
+    for group in ([able] if able else []) + [[s] for s in judged if not s.spec.acts]:
+        for kind in ("plain", "adjusted"):
+            tracks: list[Track] = [t for s in group if (t := getattr(s, kind)) is not None]
+            joint = joint_limit([m for t in tracks for m in t.marks], share if group is able else alpha)
+            for track in tracks:
+                track.joint = joint

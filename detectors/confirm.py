@@ -42,8 +42,8 @@ def weigh(case: Case, settings: JudgeSettings) -> Reason:
     others = sum(p for k, p in case.shares.items() if k not in (case.deploy_id, "before", "none"))
     if case.onset_probability < settings.onset_probability_min:
         return "overlap" if others > before else "pre_existing"
-    if mine < settings.share_min:
-        return "overlap" if others > 0.0 else "not_confirmed"
+    if mine < settings.share_min * (mine + others):
+        return "overlap"
     if not case.is_present:
         return "transient"
     if not case.is_practical:
@@ -71,7 +71,7 @@ def is_held(subject: Subject, since: int) -> bool:
     return (
         subject.crossings >= subject.plan.dwell
         and len(seen) > 0
-        and float(seen[-2:].mean()) >= 0.5 * float(seen.mean())
+        and (not subject.is_probe or float(seen[-2:].mean()) >= 0.5 * float(seen.mean()))
     )
 
 

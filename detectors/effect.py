@@ -88,33 +88,15 @@ def _of_shares(base: Baseline, behind: float, k: float, n: float) -> Effect:
     return Effect(before=before, now=now, size=-rise, low=-high, high=-low)
 
 
-def smallest_visible(
-    base: Baseline, level: float, behind: float, information: float, ticks: int, needed: float, least: float
-) -> float:
-    """The effect, in the unit of the series, that a watch of `ticks` ticks would find in 80 % of cases.
+def visible_to_probe(base: Baseline, level: float, ticks: int, needed: float) -> float:
+    """The rise of its share of failures that a probe finds in `ticks` ticks in 80 % of the cases.
 
-    information: squared response of one tick. needed: the threshold. least: what is ignored as too small.
-    Solves log E = needed for the score sum and adds 0.84 s.d.; the interval must also clear `least`.
+    needed: log evidence asked for.
     """
-    if base.spec.kind == "probe":
-        n = max(ticks * max(base.traffic, 1.0), 1.0)
-        return float(
-            min(1.0, _share(level, (math.sqrt(2.0 * max(needed, 0.5)) + _Z_POWER) / math.sqrt(n)) - level)
-        )
-    v = ticks * information
-    v = v / (1.0 + ticks / max(behind, 1.0))
-    score = math.sqrt(max(2.0 * (1.0 + v) * (needed + 0.5 * math.log1p(v) - math.log(2.0)), 0.0))
-    rise = (score + _Z_POWER * math.sqrt(v)) / max(v, 1e-12)
-    long_run = base.noise.long_run_sd**2
-    se = math.sqrt(min(1.0, long_run / max(ticks, 1)) + min(1.0, long_run / max(behind, 1.0)))
-    if base.is_paired:
-        sharp = base.spread / math.sqrt(max(base.traffic, 1.0))
-        seen = abs(_share(level, base.score.sign * rise * sharp) - level)
-        clear = abs(_share(level, base.score.sign * (_Z + _Z_POWER) * se * sharp) - level)
-    else:
-        seen = abs(base.score.unit(level + rise * base.spread) - base.score.unit(level))
-        clear = abs(base.score.unit(level + (_Z + _Z_POWER) * se * base.spread) - base.score.unit(level))
-    return float(max(seen, clear + least))
+    n = max(ticks * max(base.traffic, 1.0), 1.0)
+    return float(
+        min(1.0, _share(level, (math.sqrt(2.0 * max(needed, 0.5)) + _Z_POWER) / math.sqrt(n)) - level)
+    )
 
 
 def _share(p: float, shift: float) -> float:

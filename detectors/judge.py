@@ -14,11 +14,11 @@ from detectors.door import checked
 from detectors.model import DeployInterval, FloatArray, History, JudgeSettings, SeriesSpec, Verdict
 from detectors.packet import SCHEMA, encode_array, encode_deploys, encode_spec
 from detectors.plan import plan_watch
-from detectors.subject import Subject
+from detectors.subject import LIMIT, Subject
 from detectors.verdict import conclude
 from detectors.witness import testify
 
-VERSION = "1"
+VERSION = "2"
 
 _SLACK = 1e-3  # of a step: how far a tick may lie off the grid
 _PAD_MAX = 20_000  # steps by which a history may end before the deploy
@@ -237,7 +237,7 @@ class DeployJudge:
             "trace": {
                 "at": [self._plan.tick_end(t) for t in range(len(self._ticks))],
                 "statistic": list(subject.statistics),
-                "threshold": subject.threshold,
+                "threshold": LIMIT,
                 "expected_low": [None if subject.error else low for low, _ in subject.band],
                 "expected_high": [None if subject.error else high for _, high in subject.band],
             },

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
+BoolArray = npt.NDArray[np.bool_]
 
 SeriesKind = Literal["ratio", "rate", "latency", "gauge", "count", "probe"]
 Bad = Literal["up", "down"]
@@ -78,12 +80,12 @@ class JudgeSettings:
     false_rollbacks: float = 1 / 200
     watch_s: float = 2700.0
     warm_up_s: float = 180.0
-    onset_probability_min: float = 0.95
+    onset_probability_min: float = 0.1
     share_min: float = 0.8
     coverage_min: float = 0.8
 
 
-Calibration = Literal["own", "pooled", "model"]
+Calibration = Literal["own", "model"]
 SeriesState = Literal["worse", "suspect", "steady", "blind", "not_sure"]
 VerdictState = Literal["undecided", "suspect", "regressed", "healthy", "inconclusive", "blind"]
 Reason = Literal[
@@ -96,7 +98,7 @@ Reason = Literal[
     "shared",  # inconclusive: controls moved too
     "overlap",  # inconclusive: another deploy may be to blame
     "pre_existing",  # inconclusive: the onset lies before the deploy
-    "too_small",  # inconclusive: real, but below ignore_below
+    "too_small",  # healthy: real, but below ignore_below
     "not_confirmed",  # inconclusive: evidence crossed, not all conditions met by the end
     "coverage",  # inconclusive: data for some series only
     "no_data",  # blind
@@ -108,13 +110,13 @@ Reason = Literal[
 class Evidence:
     """What is known of one series at one tick.
 
-    statistic, threshold: log evidence and the value it must exceed (strictly). before, now, effect and
-    its 95 % interval are in the series' unit; effect > 0 is worse whatever the bad direction.
-    onset_at with [onset_low_at, onset_high_at]: 90 % credible, epoch seconds; None while nothing changed.
-    onset_probability: P(onset in or after this deploy). shares: deploy id, "before" and "none" to a
+    statistic, threshold: the change in multiples of what chance is allowed, and what it must exceed (1).
+    before, now, effect and its 95 % interval are in the series' unit; effect > 0 is worse whatever the bad
+    direction. onset_at with [onset_low_at, onset_high_at]: 90 % credible, epoch seconds; None while nothing
+    changed. onset_probability: P(onset in or after this deploy). shares: deploy id, "before" and "none" to a
     probability; they sum to 1. smallest_visible: the effect a watch of this length finds in 80 % of cases,
-    None when unknown. coverage: share of the ticks so far with data. expected_low, expected_high: the band
-    in which single samples lie in 95 % of the cases, in the unit of the series.
+    None when unknown. coverage: share of the ticks so far with data. expected_low, expected_high: the band in
+    which single samples lie in 95 % of the cases, in the unit of the series.
     """
 
     series: str

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.evidence import log_mixture
 from detectors.innovations import REACH, Noise
+from detectors.mixture import log_mixture
 from detectors.model import DeployInterval, FloatArray
 
 # Of the changes seen, 9 of 10 come from a deploy when there is one (reference: pi = .9, A >= .95).

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from detectors.looks import Look, plan_looks
 from detectors.model import DeployInterval, JudgeSettings
 
 # Of a step: what rounding of times may cost without moving a sample into the next step.
 _SLACK = 1e-6
+# What a deploy breaks it mostly breaks at once, however long it is watched.
+_HALF_LIFE_S = 150.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +22,8 @@ class Plan:
     the warm-up. judged: ticks after those, up to the end of the watch. finished: ticks that begin before
     the deploy finished. level: ticks before the deploy that give the level to compare with. dwell,
     severe_dwell: ticks a crossing must hold, and a hard break inside the warm-up. half_life: of the prior
-    of the onset, in ticks. lookback: ticks before the deploy in which an onset is looked for.
+    of the onset, in ticks. lookback: ticks before the deploy in which an onset is looked for. looks: what is
+    compared with what.
     """
 
     step_s: float
@@ -32,6 +36,7 @@ class Plan:
     severe_dwell: int
     half_life: float
     lookback: int
+    looks: tuple[Look, ...] = ()
 
     @property
     def span(self) -> int:
@@ -49,7 +54,7 @@ def plan_watch(
     """Plan of one watch. history: ticks of history there are; end_at: where they end.
 
     The level rests on twice the watch (and at least 30 ticks), at most half of the history, so that
-    placebo deploys remain. The half-life is an 18th of the watch (150 s of 45 min): two deploys 10 min
+    placebo deploys remain. The half-life is an 18th of the watch, at most 150 s: two deploys 10 min
     apart can then still be told apart by the prior alone.
     """
     to_finish = (deploy.finished_at - end_at) / step_s
@@ -63,8 +68,9 @@ def plan_watch(
         judged=last - gap,
         finished=max(0, math.ceil(to_finish - _SLACK)),
         level=level,
-        dwell=min(5, last - gap),
+        dwell=max(1, min(2, (last - gap) // 4)),
         severe_dwell=max(2, math.ceil(settings.warm_up_s / 2 / step_s)),
-        half_life=max(settings.watch_s / 18 / step_s, 0.5),
+        half_life=max(min(settings.watch_s / 18, _HALF_LIFE_S) / step_s, 0.5),
         lookback=min(level, 100),
+        looks=plan_looks(gap, last - gap, step_s),
     )

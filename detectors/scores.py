@@ -16,6 +16,10 @@ Form = Literal["deviance", "root_count", "root", "log", "identity"]
 
 # Below this many finite samples a shape of the distribution cannot be told.
 _SHAPE_MIN = 30
+_NEAR_ZERO = 0.02  # quantile that tells whether a series keeps clear of zero
+_CLEAR = 0.05  # of the median
+_TINY = 0.02  # of the median: smaller values are all alike, so that one zero is no infinity
+_LARGE_COUNT = 25.0
 
 
 def root_deviance(k: FloatArray, n: FloatArray, p: FloatArray) -> FloatArray:
@@ -83,26 +87,31 @@ class Score:
 def choose_score(spec: SeriesSpec, value: FloatArray) -> Score:
     """The transform for a series, from its kind and its history `value` (shape (n,), NaN = missing).
 
-    A latency is logged when it is positive throughout; a gauge when it is positive and logging at least
-    halves a clear skew; a rate loses its square root when it was ever negative.
+    Rates, latencies and large counts are logged when they keep clear of zero, because what happens to them is
+    a factor; counts and rates that do not keep the root that steadies a Poisson count. A gauge is logged when
+    it is positive and logging at least halves a clear skew; a rate that was ever negative stays as it is.
     """
     sign = 1.0 if spec.bad == "up" else -1.0
     seen = value[np.isfinite(value)]
     positive = bool(seen.size and seen.min() > 0.0)
-    tiny = float(seen.min()) * 1e-3 if positive else 1e-300
+    middle = float(np.median(seen)) if seen.size else 0.0
+    tiny = _TINY * middle if middle > 0.0 else 1e-300
+    is_clear = middle > 0.0 and seen.min() >= 0.0 and float(np.quantile(seen, _NEAR_ZERO)) > _CLEAR * middle
+    form: Form
     match spec.kind:
         case "ratio" | "probe":
-            return Score(form="deviance", sign=sign)
+            form = "deviance"
         case "count":
-            return Score(form="root_count", sign=sign)
+            form = "log" if is_clear and middle >= _LARGE_COUNT else "root_count"
         case "rate":
-            return Score(form="root" if not seen.size or seen.min() >= 0.0 else "identity", sign=sign)
+            ever_negative = bool(seen.size) and seen.min() < 0.0
+            form = "log" if is_clear else "identity" if ever_negative else "root"
         case "latency":
-            return Score(form="log" if positive else "identity", sign=sign, tiny=tiny)
+            form = "log" if is_clear or positive else "identity"
         case "gauge":
             skewed = positive and seen.size >= _SHAPE_MIN and _skew(seen) > 1.0
-            logs = skewed and abs(_skew(np.log(seen))) < 0.5 * _skew(seen)
-            return Score(form="log" if logs else "identity", sign=sign, tiny=tiny)
+            form = "log" if skewed and abs(_skew(np.log(seen))) < 0.5 * _skew(seen) else "identity"
+    return Score(form=form, sign=sign, tiny=tiny)
 
 
 def _skew(x: FloatArray) -> float:

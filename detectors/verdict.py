@@ -14,7 +14,7 @@ from detectors.witness import Testimony
 
 _DARK_TICKS = 3
 # Of the reasons why a crossing is not a regression, the one that matters most to people first.
-_GRAVITY: tuple[Reason, ...] = ("shared", "overlap", "pre_existing", "not_confirmed", "too_small")
+_GRAVITY: tuple[Reason, ...] = ("shared", "overlap", "pre_existing", "not_confirmed")
 _RANK = {"worse": 0, "suspect": 1, "not_sure": 2, "blind": 3, "steady": 4}
 
 
@@ -82,7 +82,9 @@ def _decide(
                 f"No data from any series since {since} UTC ({dark} steps); not cleared.",
             )
         over = sorted(
-            ((t.excuse != "shared", *_key(t.evidence)), t.evidence.because) for _, t in able if t.excuse
+            ((t.excuse != "shared", *_key(t.evidence)), t.evidence.because)
+            for _, t in able
+            if t.excuse not in ("", "too_small")
         )
         if over:
             return "suspect", "watching", over[0][1]
@@ -137,6 +139,9 @@ def _close(
     gone = [t.evidence for s, t in seeing if t.excuse == "transient" or s.has_crossed]
     if gone:
         return "healthy", "transient", f"It went away by itself. {gone[0].because}"
+    faint = [t.evidence for _, t in seeing if t.excuse == "too_small"]
+    if faint:
+        return "healthy", "too_small", f"What changed is too small to matter. {faint[0].because}"
     worst = min((t.evidence for _, t in seeing), key=_key)
     blind = ", ".join(
         say.title(t.evidence.series).lower() for s, t in acting if all(s is not x for x, _ in seeing)

@@ -9,11 +9,11 @@ import numpy as np
 
 from detectors.baseline import Baseline, least_change
 from detectors.confirm import Case, hard_break, is_held, is_present, weigh
-from detectors.effect import Effect, measure, smallest_visible
+from detectors.effect import Effect, measure, visible_to_probe
 from detectors.explain import explain
 from detectors.model import DeployInterval, Evidence, FloatArray, JudgeSettings, Reason, SeriesState
 from detectors.onset import Onset, locate
-from detectors.subject import Subject
+from detectors.subject import LIMIT, Subject
 
 # Controls that moved by less than a quarter of the target's change do not explain it.
 _SHARED_PART = 0.25
@@ -52,17 +52,16 @@ def testify(
     # With so much missing, what is seen is no fair sample of what happened.
     is_dark = subject.judged >= _LOOKS_MIN and share < settings.coverage_min
     statistic = subject.statistics[-1] if subject.statistics else 0.0
-    severe = hard_break(subject)
-    is_severe = severe > subject.bound and not is_dark
-    if is_severe and not subject.is_crossed:
+    severe = hard_break(subject) / max(subject.bound, 1e-9)
+    is_severe = severe > LIMIT and not is_dark and not subject.is_crossed
+    if is_severe:
         statistic = max(severe, statistic)
-    limit = subject.bound if is_severe and not subject.is_crossed else subject.threshold
     is_over = (subject.is_crossed or is_severe) and not is_dark and not subject.error
     onset: Onset | None = None
     effect: Effect | None = None
     first, back = plan.gap, 0
     if len(subject.raw) and not subject.error:
-        if is_over or statistic > 0.5 * limit:
+        if is_over or subject.is_shared or statistic > 0.5 * LIMIT:
             evidence, ends = subject.onset_series()
             onset = locate(evidence, ends, plan.step_s, deploy, others, plan.half_life)
             back = len(evidence) - len(subject.raw)
@@ -70,18 +69,23 @@ def testify(
             first = min(max(onset.at - back, 0 if is_severe else plan.gap), newest)
         effect = _effect(subject, first)
     is_shared, stands_out = False, True
-    if onset is not None and effect is not None:
+    if subject.adjusted is not None:
+        is_shared = subject.is_shared and not is_dark
+    elif onset is not None and effect is not None:
         is_shared, stands_out = _compare(subject, onset, effect, first)
-    subject.has_shared = subject.has_shared or (is_shared and (is_over or subject.plain_crosses()))
+    subject.has_shared = subject.has_shared or (is_shared and (is_over or subject.adjusted is not None))
     least = least_change(spec, effect.before) if effect is not None else 0.0
-    is_practical = effect is not None and effect.low > least
-    present = effect is not None and is_present(subject, first)
-    if present and is_over and effect is not None:
+    by_looks = subject.is_crossed and not subject.is_probe
+    is_practical = by_looks or (effect is not None and effect.low > least)
+    present = by_looks or (effect is not None and is_present(subject, first))
+    if present and is_over and effect is not None and not by_looks:
         # Residuals are cut, counts are not: in a pooled share a short burst of errors outweighs its hour.
         newer = _effect(subject, (first + len(subject.raw)) // 2)
         present = newer is not None and newer.size >= 0.5 * effect.size
     excuse: Reason = ""
-    if is_over and onset is not None:
+    if subject.is_faint and not is_dark:
+        excuse = "too_small"
+    if (is_over or is_shared) and onset is not None:
         excuse = weigh(
             Case(
                 deploy_id=deploy.id,
@@ -99,18 +103,10 @@ def testify(
         state = "blind"
     elif excuse == "evidence":
         state = "worse" if spec.acts else "suspect"
-    elif is_over:
+    elif is_over or is_shared:
         state = "suspect"
-    elif statistic > 0.5 * limit:
+    elif statistic > 0.5 * LIMIT:
         state = "not_sure"
-    visible = None
-    if not subject.error and subject.noise.unit > 0.0:
-        slope = max(1.0 - float(subject.noise.phi.sum()), 0.03) / subject.noise.unit
-        level, behind = float(subject.level[0]), float(subject.behind[0])
-        before = effect.before if effect is not None else 0.0
-        visible = smallest_visible(
-            subject.base, level, behind, slope**2, plan.judged, subject.threshold, least_change(spec, before)
-        )
     times = _times(subject, onset, back)
     band = subject.band[-1] if subject.band and not subject.error else (None, None)
     made = Evidence(
@@ -118,8 +114,8 @@ def testify(
         state=state,
         because="",
         statistic=statistic,
-        threshold=limit,
-        calibration=subject.calibration if limit == subject.threshold else "model",
+        threshold=LIMIT,
+        calibration="model" if is_severe else subject.calibration,
         coverage=share,
         before=effect.before if effect else None,
         now=effect.now if effect else None,
@@ -131,7 +127,7 @@ def testify(
         onset_high_at=times[2],
         onset_probability=onset.probability if onset else None,
         shares=onset.shares if onset else {},
-        smallest_visible=visible,
+        smallest_visible=_visible(subject, effect),
         expected_low=band[0],
         expected_high=band[1],
         is_practical=is_practical,
@@ -139,6 +135,21 @@ def testify(
         is_shared=is_shared,
     )
     return Testimony(evidence=replace(made, because=explain(subject, made, excuse, deploy)), excuse=excuse)
+
+
+def _visible(subject: Subject, effect: Effect | None) -> float | None:
+    """The effect a watch of this length finds in 80 % of the cases, in the unit of the series."""
+    if subject.error:
+        return None
+    level = float(subject.level[0])
+    if subject.is_probe:
+        return visible_to_probe(subject.base, level, subject.plan.judged, subject.bound)
+    size = subject.plain.smallest_visible() if subject.plain is not None else None
+    if size is None:
+        return None
+    if not subject.base.is_paired:
+        size = abs(subject.base.score.unit(level + size) - subject.base.score.unit(level))
+    return max(size, least_change(subject.spec, effect.before) if effect is not None else 0.0)
 
 
 def _effect(subject: Subject, first: int) -> Effect | None:

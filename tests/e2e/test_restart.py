@@ -50,6 +50,8 @@ def test_what_was_begun_goes_on_after_an_end_and_after_a_kill(tmp_path: Path) ->
             assert running.end() < END_S_MAX
             ended_at = CLOCK.wall_s()
 
+        # Away for more than two steps, however fast a daemon starts.
+        wait_until(lambda: CLOCK.wall_s() > ended_at + 2.5, timeout_s=10, what="two steps unseen")
         with world.watched(port=port, configuration=configuration) as running:
             watch = running.watch_of(begun["goes-on"])
             assert (watch["id"], watch["closed_at"]) == (began["id"], None)

@@ -201,10 +201,10 @@ def test_a_seat_is_built_anew_when_its_deploys_changed_and_then_shares_the_blame
     assert seat.rests_on(deploy, [])
     assert not seat.rests_on(deploy, [other])
     assert not seat.rests_on(replace(deploy, finished_at=START + 9 * STEP_S), [])
-    assert "d2" not in blamed(seat.tick(book, START + 9 * STEP_S))
+    assert "d2" not in blamed(seat.tick(book, START + 14 * STEP_S))
     anew = seated(PLAN, book, deploy, replace(watch, suspect_ids=(deploy.id, "d2")), others=[ended])
     assert anew.rests_on(deploy, [ended])
-    assert "d2" in blamed(anew.tick(book, START + 9 * STEP_S))
+    assert "d2" in blamed(anew.tick(book, START + 14 * STEP_S))
 
 
 def test_a_control_is_waited_for_until_it_was_read_and_no_longer() -> None:

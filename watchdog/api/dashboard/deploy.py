@@ -125,8 +125,7 @@ def _verdict(view: DeployView, watch: Watch, verdict: Mapping[str, Any]) -> Html
 
 _CALIBRATION = {
     "own": "calibrated on this service's own past",
-    "pooled": "calibrated on a short past of this service, with a margin",
-    "model": "not calibrated yet: the threshold is the model's bound",
+    "model": "hardly calibrated: the past is short, so the margin is wide",
 }
 
 

@@ -1,0 +1,152 @@
+"""What a stretch of ticks after the deploy has that the stretch before it had not.
+
+Both sides are robust on the side that matters: the level after is one that the series kept to for most of the
+stretch, so that a spike does not pass for a level; the level before is the higher of the whole stretch and
+its newer half, so that trouble that began shortly before the deploy is not blamed on it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.looks import Look
+from detectors.model import FloatArray, IntArray
+
+SEEN_AFTER = 0.6  # of the ticks of a stretch after the deploy
+SEEN_BEFORE = 0.5
+_ALONE = 1.2
+_CUT = 5  # a fifth of the samples is cut off
+_KEPT = 0.4  # the level must be reached by all but this share of the samples
+
+
+def level_after(window: FloatArray) -> FloatArray:
+    """Level that a stretch keeps to, shape (...,) from (..., length): mean of its lower four fifths, and no
+    more than its 40 % quantile."""
+    length = window.shape[-1]
+    ranked = np.sort(window, axis=-1)
+    kept = length - (max(1, length // _CUT) if length >= 3 else 0)
+    place = 1 if length == 3 else int(_KEPT * (length - 1))
+    result: FloatArray = np.minimum(ranked[..., :kept].mean(axis=-1), ranked[..., place])
+    return result
+
+
+def level_before(window: FloatArray) -> FloatArray:
+    """Level of a stretch, shape (...,) from (..., length): the higher of the trimmed means of the whole and
+    of its newer half."""
+    half = max(3, window.shape[-1] // 2)
+    if half >= window.shape[-1]:
+        return _trimmed(window)
+    result: FloatArray = np.maximum(_trimmed(window), _trimmed(window[..., -half:]))
+    return result
+
+
+def tail_after(window: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(80 % quantile of a stretch, the lower of those of its halves), shapes (...,) from (..., length).
+
+    The first finds what leaves the middle untouched: a slow fifth, flapping, larger variance. The second
+    tells whether both halves have it.
+    """
+    half = window.shape[-1] // 2
+    both: FloatArray = np.minimum(_upper(window[..., :half]), _upper(window[..., -half:]))
+    return _upper(window), both
+
+
+def tail_before(window: FloatArray) -> FloatArray:
+    """80 % quantile of a stretch or of its newer half, whichever is higher; shape (...,)."""
+    result: FloatArray = np.maximum(_upper(window), _upper(window[..., -(window.shape[-1] // 2) :]))
+    return result
+
+
+def carried(y: FloatArray) -> FloatArray:
+    """y, missing samples replaced by the last one seen along the last axis, leading ones by the first."""
+    seen = np.isfinite(y)
+    if seen.all():
+        return y
+    place = np.where(seen, np.arange(y.shape[-1]), -1)
+    np.maximum.accumulate(place, axis=-1, out=place)
+    first = np.argmax(seen, axis=-1)
+    place = np.where(place < 0, first[..., None], place)
+    result: FloatArray = np.take_along_axis(y, place, axis=-1)
+    return np.where(np.isfinite(result), result, 0.0)
+
+
+def _trimmed(window: FloatArray) -> FloatArray:
+    length = window.shape[-1]
+    cut = max(1, length // _CUT) if length >= 3 else 0
+    result: FloatArray = np.sort(window, axis=-1)[..., cut : length - cut].mean(axis=-1)
+    return result
+
+
+def _upper(window: FloatArray) -> FloatArray:
+    place = round(0.8 * (window.shape[-1] - 1))
+    result: FloatArray = np.partition(window, place, axis=-1)[..., place]
+    return result
+
+
+def value_contrasts(
+    y: FloatArray, filled: FloatArray, seen: FloatArray, origins: IntArray, look: Look
+) -> list[tuple[FloatArray, FloatArray]]:
+    """[(contrast of the levels, itself)], and where the look sees the tail [(of the tails, its lesser half)].
+
+    y: shape (n,), more is worse, NaN = missing; filled: `carried(y)`; seen: how many of the first i samples
+    were seen, shape (n + 1,). Results of shape (J,) for origins of shape (J,); NaN where a stretch leaves the
+    series or too little of it was seen.
+    """
+    n = len(y)
+    start, first = origins - look.length, origins + look.first
+    last = first + look.length
+    enough = (start >= 0) & (last <= n)
+    at = np.flatnonzero(enough)
+    lacking = (seen[last[at]] - seen[first[at]] < SEEN_AFTER * look.length) | (
+        seen[origins[at]] - seen[start[at]] < SEEN_BEFORE * look.length
+    )
+    at = at[~lacking]
+    ticks = np.arange(look.length)
+    after, before = filled[first[at, None] + ticks], filled[start[at, None] + ticks]
+    level = np.full(len(origins), np.nan)
+    level[at] = level_after(after) - level_before(before)
+    made = [(level, level)]
+    if look.sees_tail:
+        base = tail_before(before)
+        tail, least = np.full(len(origins), np.nan), np.full(len(origins), np.nan)
+        whole, half = tail_after(after)
+        tail[at], least[at] = whole - base, half - base
+        made.append((tail, least))
+    return made
+
+
+def count_contrast(
+    events: FloatArray, trials: FloatArray, rate: FloatArray, origins: IntArray, look: Look
+) -> FloatArray:
+    """Signed root deviance of the events after against the share before, shape (J,), NaN where nothing ran.
+
+    events, trials: shape (n,). rate: the share before each origin, shape (J,). The tick with the most events
+    may not decide alone: without it the deviance must reach five sixths.
+    """
+    start, first = origins - look.length, origins + look.first
+    last = first + look.length
+    at = np.flatnonzero((start >= 0) & (last <= len(events)))
+    window = first[at, None] + np.arange(look.length)
+    k, n = events[window], trials[window]
+    worst = np.argmax(k, axis=1)[:, None]
+    some, all_of = k.sum(axis=1), n.sum(axis=1)
+    rest_k = some - np.take_along_axis(k, worst, 1)[:, 0]
+    rest_n = all_of - np.take_along_axis(n, worst, 1)[:, 0]
+    root = np.minimum(poisson_root(some, all_of * rate[at]), _ALONE * poisson_root(rest_k, rest_n * rate[at]))
+    made = np.full(len(origins), np.nan)
+    made[at] = np.where((all_of > 0.0) & (rest_n > 0.0), root, np.nan)
+    return made
+
+
+def poisson_root(k: FloatArray, mean: FloatArray) -> FloatArray:
+    """Signed root of the Poisson deviance of k events where `mean` were expected, k half an event closer to
+    it.
+
+    About standard normal also for a handful of events; `mean` may be 0. Source: P. McCullagh, J. A. Nelder,
+    Generalized Linear Models (1989), section 6.2.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        near = np.maximum(k - 0.5 * (k > mean), 0.0)
+        log = np.where(near > 0.0, near * np.log(near / np.maximum(mean, 1e-12)), 0.0)
+        result: FloatArray = np.sign(near - mean) * np.sqrt(np.maximum(2.0 * (log - (near - mean)), 0.0))
+    return result

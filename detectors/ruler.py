@@ -1,0 +1,149 @@
+"""What a contrast of a series is worth, measured at every time at which nothing was deployed.
+
+The same contrast is taken at up to 1,200 placebo deploys in the history. They give its scale, what the time
+of day alone makes of it, and how far out it goes by chance; nothing is assumed of the series but that its
+past is like its present.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.looks import Look
+from detectors.model import BoolArray, FloatArray, IntArray
+from detectors.tails import student_quantile, tail_quantile
+
+_DAY_S = 86400.0
+_ORIGINS_MAX = 1200
+_DAYS_BACK = 5
+_DAYS_BESIDE = 2
+_GAIN_MIN = 0.05  # of squared error that the other days must save before they are believed
+_LATE_SHARE = 0.1  # of the budget for looks that begin after the deploy
+_VALUES_MIN = 5
+WINDOWS_MIN = 20.0  # independent ones; with fewer the bound is more Student's than the series' own
+_SEASON_MIN = 50  # placebos; fewer do not tell whether other days foretell anything
+_CUT_AT = 0.99  # quantile beyond which a placebo adds no more to the scale: an incident is no noise
+
+
+@dataclass(slots=True, kw_only=True)
+class Mark:
+    """One contrast of one look. scale: what it usually is, in the unit of the contrast. expected: what other
+    days make of it at this time of day. past: the same at each placebo in scales, shape (J,), NaN = not seen.
+    windows: how many of them are independent. limit: in scales, exceeded by chance as often as is allowed.
+    has_own: whether the past was enough for a tail of its own; else the bound is mostly Student's.
+    """
+
+    look: Look
+    is_tail: bool
+    scale: float
+    expected: float
+    past: FloatArray
+    windows: float
+    limit: float
+    has_own: bool
+
+
+def placebo_origins(n: int, step_s: float) -> tuple[IntArray, int]:
+    """(origins, places per day): indices of a history of n ticks at which a deploy is pretended, newest
+    first.
+
+    The first is the deploy itself, n; they are evenly spaced, so that the same time of the next day lies
+    `places` further (0 when a day is no whole number of steps, or longer than the history).
+    """
+    day = round(_DAY_S / step_s)
+    stride = max(1, -(-n // _ORIGINS_MAX))
+    if abs(day * step_s - _DAY_S) > 1e-6 or n <= day:
+        return np.arange(n, 0, -stride), 0
+    while day % stride:
+        stride += 1
+    return np.arange(n, 0, -stride), day // stride
+
+
+def make_mark(
+    contrast: FloatArray,
+    look: Look,
+    is_tail: bool,
+    places: int,
+    free: BoolArray,
+    floor: float,
+    alpha: float,
+    ticks: int,
+) -> Mark | None:
+    """The mark of one contrast from its values at all origins, shape (J,), the first being the deploy.
+
+    free: shape (J,), bool, which origins are placebos. floor: least scale. alpha: what all looks of the
+    series may spend. ticks: history. None when the contrast was hardly ever seen.
+    """
+    season = season_of(contrast, places)
+    clean = contrast - season
+    usable = np.isfinite(clean) & free
+    usable[0] = False
+    if usable.sum() < _VALUES_MIN:
+        return None
+    size = np.abs(clean[usable])
+    scale = max(float(np.sqrt(np.mean(np.minimum(size, np.quantile(size, _CUT_AT)) ** 2))), floor)
+    past = np.where(usable, clean / scale, np.nan)
+    windows = float(usable.mean()) * ticks / look.length
+    share = alpha * (_LATE_SHARE if look.is_late else 1.0 - _LATE_SHARE)
+    own = tail_quantile(past, share, windows)
+    return Mark(
+        look=look,
+        is_tail=is_tail,
+        scale=scale,
+        expected=float(season[0]),
+        past=past,
+        windows=windows,
+        # The scale was estimated too, and from how many windows decides how far it may be off.
+        limit=max(student_quantile(share, max(windows, 2.0)), own or 0.0),
+        has_own=own is not None and windows >= WINDOWS_MIN,
+    )
+
+
+def joint_limit(marks: Sequence[Mark], alpha: float) -> float:
+    """What the largest of all marks over their limits must exceed, at least 1: the budget is spent once.
+
+    Source: P. H. Westfall, S. S. Young, Resampling-Based Multiple Testing (1993), max-T; with placebo times
+    as the resampling group.
+    """
+    if not marks:
+        return 1.0
+    most = np.full(len(marks[0].past), -np.inf)
+    for mark in marks:
+        most = np.maximum(most, np.where(np.isfinite(mark.past), mark.past / mark.limit, -np.inf))
+    return max(1.0, tail_quantile(most, alpha, min(mark.windows for mark in marks)) or 1.0)
+
+
+def season_of(contrast: FloatArray, places: int) -> FloatArray:
+    """What other days make of the contrast: b times its mean at the same time there, shape (J,).
+
+    b is 0, 1/2 or 1, whichever foretells the placebos best; 0 unless another saves 5 % of squared error. A
+    placebo sees two days on either side, the deploy (first) five days back.
+    """
+    count = len(contrast)
+    none = np.zeros(count)
+    if not places or count <= places:
+        return none
+    total, found = np.zeros(count), np.zeros(count)
+    for day in range(-_DAYS_BESIDE, _DAYS_BACK + 1):
+        there = np.arange(count) + day * places
+        valid = (there >= 1) & (there < count) & (day != 0)
+        if day > _DAYS_BESIDE:
+            valid[1:] = False
+        value = np.where(valid, contrast[np.clip(there, 0, count - 1)], np.nan)
+        known = np.isfinite(value)
+        total[known] += value[known]
+        found += known
+    mean = np.where(found > 0.0, total / np.maximum(found, 1.0), 0.0)
+    tried = np.isfinite(contrast) & (found > 0.0)
+    tried[0] = False
+    if tried.sum() < _SEASON_MIN:
+        return none
+    seen, told = contrast[tried], mean[tried]
+    cut = float(np.quantile(np.abs(seen), _CUT_AT))
+    error = [float(np.mean(np.minimum(np.abs(seen - b * told), cut) ** 2)) for b in (0.0, 0.5, 1.0)]
+    error[0] *= 1.0 - _GAIN_MIN
+    result: FloatArray = (0.0, 0.5, 1.0)[int(np.argmin(error))] * mean
+    return result

@@ -1,0 +1,248 @@
+"""The looks of a watch, the contrasts they take, and what chance is allowed of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from detectors.calibrate import calibrate, placebos
+from detectors.contrast import (
+    carried,
+    count_contrast,
+    level_after,
+    level_before,
+    poisson_root,
+    tail_after,
+    tail_before,
+    value_contrasts,
+)
+from detectors.controls import Companions
+from detectors.looks import Look, plan_looks
+from detectors.model import DeployInterval, FloatArray, JudgeSettings
+from detectors.plan import plan_watch
+from detectors.ruler import joint_limit, make_mark, placebo_origins, season_of
+from detectors.scores import Score
+from detectors.subject import Subject
+from detectors.tails import normal_quantile, student_quantile, tail_quantile
+from detectors.track import CountTrack, ValueTrack, rates_before
+from tests.detectors.simulated import T0, noise, quiet, spec
+
+DEPLOY = DeployInterval(id="d", started_at=T0, finished_at=T0 + 60.0)
+LOOK = Look(first=0, length=10, is_late=False, sees_tail=True)
+
+
+@pytest.mark.parametrize("judged", [1, 2, 3, 4, 12, 42, 120])
+@pytest.mark.parametrize("step_s", [1.0, 15.0, 60.0, 300.0])
+def test_every_look_lies_inside_the_judged_ticks(judged: int, step_s: float) -> None:
+    looks = plan_looks(3, judged, step_s)
+    assert looks
+    assert all(look.first >= 3 and look.first + look.length <= 3 + judged for look in looks)
+    lengths = [look.length for look in looks if not look.is_late]
+    assert lengths == sorted(set(lengths))
+    assert all(look.first == 3 for look in looks if not look.is_late)
+    assert len(looks) < 60
+
+
+def test_the_shortest_look_is_mostly_not_a_restart() -> None:
+    for step_s in (15.0, 60.0, 300.0):
+        shortest = min(look.length for look in plan_looks(0, 120, step_s))
+        window = np.zeros(shortest)
+        window[: math.ceil(120.0 / step_s)] = 100.0
+        assert level_after(window) == 0.0
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=40), st.floats(0.1, 50.0), st.floats(-1e3, 1e3))
+def test_contrasts_follow_scale_and_offset(values: list[float], scale: float, offset: float) -> None:
+    window = np.array(values)
+    moved = scale * window + offset
+    for measure in (level_after, level_before, tail_before, lambda w: tail_after(w)[0]):
+        assert float(measure(moved)) == pytest.approx(
+            scale * float(measure(window)) + offset, rel=1e-6, abs=1e-6
+        )
+    assert level_after(window) <= level_before(window) + 1e-9 or len(values) < 5
+
+
+def test_what_came_before_the_deploy_raises_the_level_compared_with() -> None:
+    window = np.r_[np.zeros(10), np.full(10, 5.0)]
+    assert level_before(window) == 5.0
+    assert tail_before(window) == 5.0
+
+
+def test_a_gap_carries_the_last_value_and_too_large_a_gap_hides_the_look() -> None:
+    assert carried(np.array([np.nan, 1.0, np.nan, 3.0])).tolist() == [1.0, 1.0, 1.0, 3.0]
+    y = np.arange(40.0)
+    y[22:27] = np.nan
+    seen = np.concatenate([[0.0], np.cumsum(np.isfinite(y))])
+    (level, _), (tail, _) = value_contrasts(y, carried(y), seen, np.array([20, 12, 5, 35]), LOOK)
+    assert np.isfinite(level).tolist() == [False, True, False, False]
+    assert np.isfinite(tail).tolist() == np.isfinite(level).tolist()
+
+
+def test_counts_are_measured_by_their_deviance_and_no_tick_decides_alone() -> None:
+    k, mean = np.arange(0.0, 12.0), 3.0
+    exact = stats.norm.ppf(
+        np.clip(stats.poisson.cdf(k - 1, mean) + 0.5 * stats.poisson.pmf(k, mean), 1e-9, 1)
+    )
+    assert np.abs(poisson_root(k[4:], np.array(mean)) - exact[4:]).max() < 0.6
+    events, trials = np.zeros(30), np.full(30, 100.0)
+    events[20:30] = 3.0
+    spread = count_contrast(events, trials, np.array([0.01]), np.array([20]), LOOK)[0]
+    events[20:30] = 0.0
+    events[25] = 30.0
+    alone = count_contrast(events, trials, np.array([0.01]), np.array([20]), LOOK)[0]
+    assert alone < 0.0 < spread
+
+
+def test_the_rate_before_is_local_when_trouble_is() -> None:
+    k, n = np.full(1000, 1.0), np.full(1000, 100.0)
+    assert rates_before(k, n, np.array([1000]), 20, 800)[0] == pytest.approx(0.01, rel=0.01)
+    k[-20:] = 30.0
+    assert rates_before(k, n, np.array([1000]), 20, 800)[0] > 0.15
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.05, 0.01, 0.001, 1e-5])
+@pytest.mark.parametrize("freedom", [2.0, 2.5, 4.0, 10.0, 300.0])
+def test_quantiles_agree_with_scipy(alpha: float, freedom: float) -> None:
+    assert normal_quantile(alpha) == pytest.approx(stats.norm.isf(alpha), abs=1e-9)
+    assert student_quantile(alpha, freedom) == pytest.approx(stats.t.isf(alpha, freedom), rel=1e-3)
+
+
+def test_a_tail_is_read_off_where_it_was_seen_and_continued_where_it_was_not() -> None:
+    values = np.random.default_rng(1).exponential(size=20_000)
+    assert tail_quantile(values, 0.05, 20_000) == pytest.approx(math.log(20.0), rel=0.05)
+    assert tail_quantile(values, 0.0005, 20_000) == pytest.approx(math.log(2000.0), rel=0.05)
+    assert tail_quantile(values[:9], 0.05, 9) is None
+    # Few independent windows: the tail is continued from further in, and stays about right.
+    assert tail_quantile(values, 0.005, 20.0) == pytest.approx(math.log(200.0), rel=0.1)
+
+
+def test_placebos_keep_away_from_real_deploys() -> None:
+    plan = plan_watch(DEPLOY, JudgeSettings(watch_s=600.0), 60.0, T0, 1000)
+    past = DeployInterval(id="p", started_at=T0 - 30_000.0, finished_at=T0 - 29_900.0)
+    origins, _ = placebo_origins(1000, 60.0)
+    free = placebos(plan, 1000, [past], 600.0)
+    begin = T0 - (1000 - origins[free]) * 60.0
+    assert 900 < free.sum() < len(origins)
+    assert not ((begin < past.finished_at + 600.0) & (begin + plan.span * 60.0 > past.started_at)).any()
+
+
+@pytest.mark.parametrize(("n", "step_s"), [(10_080, 60.0), (2016, 300.0), (500, 60.0), (40_000, 15.0)])
+def test_the_same_time_of_another_day_is_an_origin_too(n: int, step_s: float) -> None:
+    origins, places = placebo_origins(n, step_s)
+    assert origins[0] == n
+    assert len(origins) <= 1201
+    if n > 86_400 / step_s:
+        assert (origins[0] - origins[places]) * step_s == 86_400.0
+    else:
+        assert places == 0
+
+
+def test_other_days_are_taken_off_only_where_they_foretell() -> None:
+    rng = np.random.default_rng(2)
+    origins, places = placebo_origins(10_080, 60.0)
+    wave = np.sin(2.0 * np.pi * origins / 1440.0)
+    assert np.abs(season_of(wave + 0.05 * rng.standard_normal(len(wave)), places) - wave).mean() < 0.1
+    assert not season_of(rng.standard_normal(len(wave)), places).any()
+
+
+def test_one_deploy_alone_is_never_its_own_placebo() -> None:
+    contrast = np.random.default_rng(3).standard_normal(400)
+    free = np.ones(400, dtype=np.bool_)
+    here = make_mark(contrast, LOOK, False, 0, free, 0.0, 0.01, 4000)
+    contrast[0] = 1e6
+    there = make_mark(contrast, LOOK, False, 0, free, 0.0, 0.01, 4000)
+    assert here is not None
+    assert there is not None
+    assert (here.scale, here.limit) == (there.scale, there.limit)
+
+
+def _live(track: ValueTrack | CountTrack, data: FloatArray, kind: str) -> None:
+    for row in data:
+        if isinstance(track, CountTrack):
+            track.take(float(row[0]), float(row[1]))
+        else:
+            track.take(float(row[0]))
+
+
+@pytest.mark.parametrize("kind", ["gauge", "ratio"])
+def test_live_and_placebo_are_the_same_comparison(kind: str) -> None:
+    """What a watch finds in the last ticks of a series is what its placebo there would have found."""
+    data = quiet(kind, np.random.default_rng(6), 640, 0.9)
+    looks = tuple(look for look in plan_looks(2, 38, 60.0) if not look.sees_tail)
+    origins, _ = placebo_origins(600, 60.0)
+    free = np.ones(len(origins), dtype=np.bool_)
+    if kind == "ratio":
+        data[600:, 0] += 20.0
+        track: ValueTrack | CountTrack = CountTrack(
+            data[:600, 0], data[:600, 1], looks, 60.0, free, lambda level: 0.0, 0.01
+        )
+    else:
+        data[600:] += 500.0
+        track = ValueTrack(data[:600, 0], looks, 60.0, free, lambda level: 0.0, 0.01)
+    _live(track, data[600:], kind)
+    assert len(track.findings) == len(looks)
+    here = np.array([600])
+    for finding in track.findings:
+        look = finding.mark.look
+        if kind == "ratio":
+            rate = rates_before(data[:, 0], data[:, 1], here, 2 * look.length, 1440)
+            expected = count_contrast(data[:, 0], data[:, 1], rate, here, look)
+        else:
+            y = data[:, 0]
+            seen = np.arange(len(y) + 1.0)
+            expected = value_contrasts(y, carried(y), seen, here, look)[0][0]
+        value = finding.ratio * finding.mark.scale * finding.mark.limit + finding.mark.expected
+        assert value == pytest.approx(float(expected[0]), rel=1e-9)
+
+
+def test_series_that_move_together_cost_no_more_than_one() -> None:
+    z = noise(np.random.default_rng(7), 4000, 0.5)[:, None]
+    plan = plan_watch(DEPLOY, JudgeSettings(watch_s=900.0), 60.0, T0, 4000)
+
+    def joint(count: int) -> float:
+        subjects = [Subject(spec("gauge", f"g{i}"), 100.0 + 10.0 * z, plan) for i in range(count)]
+        calibrate(subjects, plan, [], 0.02, 900.0)
+        assert {s.calibration for s in subjects} == {"own"}
+        assert subjects[0].plain is not None
+        return subjects[0].plain.joint
+
+    assert joint(6) == pytest.approx(joint(1))
+    assert joint_limit([], 0.01) == 1.0
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.8])
+def test_a_healthy_past_exceeds_its_limits_as_often_as_allowed(phi: float) -> None:
+    """Calibrated on one part of many series, counted on another."""
+    rng = np.random.default_rng(8)
+    looks = plan_looks(0, 42, 60.0)
+    alarms = 0
+    watches = 300
+    for _ in range(watches):
+        y = noise(rng, 1482, phi)
+        origins, _ = placebo_origins(1440, 60.0)
+        free = np.ones(len(origins), dtype=np.bool_)
+        track = ValueTrack(y[:1440], looks, 60.0, free, lambda level: 0.0, 0.05)
+        track.joint = joint_limit(track.marks, 0.05)
+        worst = 0.0
+        for value in y[1440:]:
+            track.take(float(value))
+            worst = max(worst, track.statistic)
+        alarms += worst > 1.0
+    # 300 at 0.05: mean 15; P(more than 28) = 0.001.
+    assert alarms <= 28
+
+
+def test_companions_are_measured_in_the_scale_of_the_target() -> None:
+    score = Score(form="log", sign=1.0)
+    target, control = np.full(100, 5.0), np.full(100, 700.0)
+    beside = Companions(score, target, [control, np.full(100, np.nan)], 60)
+    assert np.allclose(beside.history, 0.0)
+    for _ in range(10):
+        assert beside.take([1400.0, math.nan]) == pytest.approx(math.log(2.0))
+    assert beside.rise(10) == pytest.approx(math.log(2.0))
+    assert math.isnan(beside.take([math.nan, math.nan]))
