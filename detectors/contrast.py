@@ -7,6 +7,8 @@ its newer half, so that trouble that began shortly before the deploy is not blam
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from detectors.looks import Look
@@ -53,7 +55,8 @@ def tail_after(window: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def tail_before(window: FloatArray) -> FloatArray:
     """80 % quantile of a stretch or of its newer half, whichever is higher; shape (...,)."""
-    result: FloatArray = np.maximum(_upper(window), _upper(window[..., -(window.shape[-1] // 2) :]))
+    half = max(window.shape[-1] // 2, 1)
+    result: FloatArray = np.maximum(_upper(window), _upper(window[..., -half:]))
     return result
 
 
@@ -83,36 +86,59 @@ def _upper(window: FloatArray) -> FloatArray:
     return result
 
 
-def value_contrasts(
-    y: FloatArray, filled: FloatArray, seen: FloatArray, origins: IntArray, look: Look
-) -> list[tuple[FloatArray, FloatArray]]:
-    """[(contrast of the levels, itself)], and where the look sees the tail [(of the tails, its lesser half)].
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One series ready to be compared. y: shape (n,), more is worse, NaN = missing; filled: without gaps;
+    seen: how many of the first i samples were seen, shape (n + 1,)."""
 
-    y: shape (n,), more is worse, NaN = missing; filled: `carried(y)`; seen: how many of the first i samples
-    were seen, shape (n + 1,). Results of shape (J,) for origins of shape (J,); NaN where a stretch leaves the
-    series or too little of it was seen.
+    y: FloatArray
+    filled: FloatArray
+    seen: FloatArray
+
+    @classmethod
+    def of(cls, y: FloatArray) -> Samples:
+        """From the series itself."""
+        return cls(y, carried(y), np.concatenate([[0.0], np.cumsum(np.isfinite(y))]))
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What `length` ticks before each origin were like: levels and tails, shape (J,), NaN where too little
+    was seen. Looks of one length share it."""
+
+    length: int
+    level: FloatArray
+    tail: FloatArray
+
+
+def before(samples: Samples, origins: IntArray, length: int) -> Before:
+    """The stretches before `origins`, shape (J,): indices of the series."""
+    start = origins - length
+    at = np.flatnonzero(start >= 0)
+    at = at[samples.seen[origins[at]] - samples.seen[start[at]] >= SEEN_BEFORE * length]
+    window = samples.filled[start[at, None] + np.arange(length)]
+    level, tail = np.full(len(origins), np.nan), np.full(len(origins), np.nan)
+    level[at], tail[at] = level_before(window), tail_before(window)
+    return Before(length, level, tail)
+
+
+def value_contrasts(samples: Samples, origins: IntArray, look: Look, base: Before) -> list[FloatArray]:
+    """[contrast of the levels], and where the look sees the tail [contrast of the tails]; each of shape (J,).
+
+    NaN where a stretch leaves the series or too little of it was seen.
     """
-    n = len(y)
-    start, first = origins - look.length, origins + look.first
+    first = origins + look.first
     last = first + look.length
-    enough = (start >= 0) & (last <= n)
-    at = np.flatnonzero(enough)
-    lacking = (seen[last[at]] - seen[first[at]] < SEEN_AFTER * look.length) | (
-        seen[origins[at]] - seen[start[at]] < SEEN_BEFORE * look.length
-    )
-    at = at[~lacking]
-    ticks = np.arange(look.length)
-    after, before = filled[first[at, None] + ticks], filled[start[at, None] + ticks]
+    at = np.flatnonzero((last <= len(samples.y)) & np.isfinite(base.level))
+    at = at[samples.seen[last[at]] - samples.seen[first[at]] >= SEEN_AFTER * look.length]
+    after = samples.filled[first[at, None] + np.arange(look.length)]
     level = np.full(len(origins), np.nan)
-    level[at] = level_after(after) - level_before(before)
-    made = [(level, level)]
-    if look.sees_tail:
-        base = tail_before(before)
-        tail, least = np.full(len(origins), np.nan), np.full(len(origins), np.nan)
-        whole, half = tail_after(after)
-        tail[at], least[at] = whole - base, half - base
-        made.append((tail, least))
-    return made
+    level[at] = level_after(after) - base.level[at]
+    if not look.sees_tail:
+        return [level]
+    tail = np.full(len(origins), np.nan)
+    tail[at] = tail_after(after)[0] - base.tail[at]
+    return [level, tail]
 
 
 def count_contrast(

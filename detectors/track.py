@@ -14,13 +14,13 @@ import numpy as np
 
 from detectors.contrast import (
     SEEN_AFTER,
-    SEEN_BEFORE,
+    Before,
+    Samples,
+    before,
     carried,
     count_contrast,
     level_after,
-    level_before,
     tail_after,
-    tail_before,
     value_contrasts,
 )
 from detectors.looks import Look
@@ -178,26 +178,31 @@ class ValueTrack(Track):
         n = len(history)
         if not np.isfinite(history).any():
             return []
-        filled = carried(history)
-        seen = np.concatenate([[0.0], np.cumsum(np.isfinite(history))])
+        samples = Samples.of(history)
+        filled = samples.filled
         origins, places = placebo_origins(n, step_s)
         steps = np.diff(filled)
         rough = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / math.sqrt(2.0) if n > 1 else 0.0
         day = max(round(86400.0 / step_s), 1)
         wide = _SCALE_PART * float(np.nanstd(history[-day:])) if np.isfinite(history[-day:]).any() else 0.0
         least = max(wide, _LEAST_PART * self._least(float(np.median(filled[-day:]))), 1e-12)
-        marks = []
+        marks: list[Mark] = []
+        bases: dict[int, Before] = {}
         for look in looks:
-            if n < _HISTORY_MIN * look.length + 4:
+            length = look.length
+            if n < _HISTORY_MIN * length + 4:
                 continue
-            for i, (contrast, _) in enumerate(value_contrasts(history, filled, seen, origins, look)):
-                floor = max(least, _ROUGH * rough / math.sqrt(look.length))
-                mark = make_mark(contrast, look, i == 1, places, free, floor, alpha, n)
-                if mark is not None and seen[n] - seen[max(n - look.length, 0)] >= SEEN_BEFORE * look.length:
+            if length not in bases:
+                bases[length] = before(samples, origins, length)
+                self._refs[length, False] = float(bases[length].level[0])
+                self._refs[length, True] = float(bases[length].tail[0])
+            if not math.isfinite(self._refs[length, False]):
+                continue
+            floor = max(least, _ROUGH * rough / math.sqrt(length))
+            for is_tail, contrast in enumerate(value_contrasts(samples, origins, look, bases[length])):
+                mark = make_mark(contrast, look, bool(is_tail), places, free, floor, alpha, n)
+                if mark is not None:
                     marks.append(mark)
-                    before = filled[None, n - look.length :]
-                    reference = tail_before(before) if i == 1 else level_before(before)
-                    self._refs[look.length, i == 1] = float(reference[0])
         return marks
 
     def take(self, value: float, slack: Callable[[Look], float] = lambda look: 0.0) -> None:

@@ -12,6 +12,8 @@ from scipy import stats
 
 from detectors.calibrate import calibrate, placebos
 from detectors.contrast import (
+    Samples,
+    before,
     carried,
     count_contrast,
     level_after,
@@ -77,8 +79,8 @@ def test_a_gap_carries_the_last_value_and_too_large_a_gap_hides_the_look() -> No
     assert carried(np.array([np.nan, 1.0, np.nan, 3.0])).tolist() == [1.0, 1.0, 1.0, 3.0]
     y = np.arange(40.0)
     y[22:27] = np.nan
-    seen = np.concatenate([[0.0], np.cumsum(np.isfinite(y))])
-    (level, _), (tail, _) = value_contrasts(y, carried(y), seen, np.array([20, 12, 5, 35]), LOOK)
+    samples, origins = Samples.of(y), np.array([20, 12, 5, 35])
+    level, tail = value_contrasts(samples, origins, LOOK, before(samples, origins, LOOK.length))
     assert np.isfinite(level).tolist() == [False, True, False, False]
     assert np.isfinite(tail).tolist() == np.isfinite(level).tolist()
 
@@ -193,9 +195,8 @@ def test_live_and_placebo_are_the_same_comparison(kind: str) -> None:
             rate = rates_before(data[:, 0], data[:, 1], here, 2 * look.length, 1440)
             expected = count_contrast(data[:, 0], data[:, 1], rate, here, look)
         else:
-            y = data[:, 0]
-            seen = np.arange(len(y) + 1.0)
-            expected = value_contrasts(y, carried(y), seen, here, look)[0][0]
+            samples = Samples.of(data[:, 0])
+            expected = value_contrasts(samples, here, look, before(samples, here, look.length))[0]
         value = finding.ratio * finding.mark.scale * finding.mark.limit + finding.mark.expected
         assert value == pytest.approx(float(expected[0]), rel=1e-9)
 

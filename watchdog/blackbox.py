@@ -1,0 +1,202 @@
+"""The judge as a black box: JSON messages in, one answer per tick out.
+
+The protocol is that of benchmarks of deploy-keyed detection: a `case` with the history up to a deploy, then
+one `tick` after the other, each answered before the next is shown. It runs the daemon's own judge with its
+own settings, one judge per deploy, as the daemon has one watch per deploy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from detectors.judge import DeployJudge
+from detectors.model import (
+    Bad,
+    DeployInterval,
+    Evidence,
+    FloatArray,
+    History,
+    JudgeSettings,
+    SeriesKind,
+    SeriesSpec,
+    Verdict,
+)
+
+_KINDS: Mapping[str, SeriesKind] = {
+    "latency": "latency",
+    "ratio": "ratio",
+    "availability": "gauge",
+    "rate": "rate",
+    "business": "rate",
+    "count": "rate",
+    "gauge": "gauge",
+}
+# An estimate of a change that just matters falls short of it half of the time.
+_HALF = 0.5
+_DIRECTIONS: Mapping[str, tuple[Bad, ...]] = {"up": ("up",), "down": ("down",), "both": ("up", "down")}
+
+
+class BadMessage(ValueError):
+    """A message that does not keep to the protocol; says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Metric:
+    """One metric of a case: its series (one per bad direction), and how a value of the protocol is read.
+
+    whole: what an availability is a share of (1 or 100); it is judged by what is missing of it, because 99.9
+    to 99.5 % is five times as bad. None for everything else.
+    """
+
+    specs: tuple[SeriesSpec, ...]
+    whole: float | None
+
+    def row(self, value: Any) -> list[float]:
+        """The sample, one or two numbers, NaN = missing."""
+        if self.specs[0].width == 2:
+            return [_number(value[0]), _number(value[1])] if value is not None else [math.nan, math.nan]
+        number = _number(value)
+        return [number if self.whole is None else (self.whole - number) / self.whole]
+
+
+class _Case:
+    """A case under way: its samples so far and a judge for each of its deploys."""
+
+    def __init__(self, message: Mapping[str, Any]) -> None:
+        step = float(message["step_s"])
+        least = message.get("min_effect") or {}
+        metrics = message["metrics"]
+        first = message["deploys"][0]
+        self.id = message["id"]
+        self.step_s = step
+        # No warm-up: the protocol says nothing of restarts, and the looks outlast a blip by themselves.
+        self.settings = JudgeSettings(watch_s=message["horizon"] * step, warm_up_s=0.0)
+        self.metrics = [_metric(i, m, step, least) for i, m in enumerate(metrics)]
+        self.past = [
+            [m.row(x) for x in _values(given)] for m, given in zip(self.metrics, metrics, strict=True)
+        ]
+        self.controls = [[_number(x) for x in c["history"]] for c in message.get("controls", [])]
+        self.end_at = float(first["t"])
+        self.judges: dict[str, DeployJudge] = {}
+        self._deploys: list[DeployInterval] = []
+        self.deploy(first)
+
+    def deploy(self, told: Mapping[str, Any]) -> None:
+        """Another deploy: a judge of its own on the history there is by now, and a suspect for the others."""
+        at = float(told["t"])
+        new = DeployInterval(id=str(told["id"]), started_at=at, finished_at=at)
+        histories, controls = [], {}
+        for metric, past in zip(self.metrics, self.past, strict=True):
+            for spec in metric.specs:
+                values = np.array(past).reshape(len(past), spec.width)
+                histories.append(History(spec=spec, values=values, end_at=self.end_at))
+                if self.controls and spec.width == 1:
+                    controls[spec.name] = [
+                        History(spec=beside, values=np.array(kept).reshape(-1, 1), end_at=self.end_at)
+                        for beside, kept in zip(self._beside(spec), self.controls, strict=True)
+                    ]
+        for judge in self.judges.values():
+            judge.add_deploy(new)
+        self.judges[new.id] = DeployJudge(new, self._deploys, histories, self.settings, controls)
+        self._deploys.append(new)
+
+    def _beside(self, spec: SeriesSpec) -> list[SeriesSpec]:
+        return [replace(spec, name=f"control{i}/{spec.name}") for i in range(len(self.controls))]
+
+    def tick(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one tick."""
+        if "deploy" in message:
+            self.deploy(message["deploy"])
+        # The protocol stamps a sample with the start of its step, the judge a step with its end.
+        self.end_at = float(message["t"]) + self.step_s
+        values: dict[str, FloatArray] = {}
+        controls: dict[str, FloatArray] = {}
+        beside = [_number(x) for x in message.get("controls", [])]
+        for metric, past, value in zip(self.metrics, self.past, message["values"], strict=True):
+            past.append(metric.row(value))
+            for spec in metric.specs:
+                values[spec.name] = np.array(past[-1])
+                if spec.width == 1:
+                    named = zip(self._beside(spec), beside, strict=True)
+                    controls |= {other.name: np.array([x]) for other, x in named}
+        for kept, x in zip(self.controls, beside, strict=True):
+            kept.append(x)
+        return _reply({d: judge.tick(self.end_at, values, controls) for d, judge in self.judges.items()})
+
+
+class BlackBox:
+    """Judges one case after the other."""
+
+    def __init__(self) -> None:
+        self._case: _Case | None = None
+
+    def answer(self, message: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The reply to a tick, None to a case. Raises BadMessage for what does not keep to the protocol."""
+        try:
+            match message.get("type"):
+                case "case":
+                    self._case = _Case(message)
+                    return None
+                case "tick":
+                    if self._case is None or message["id"] != self._case.id:
+                        raise BadMessage(f"id: tick of {message['id']!r} without its case")
+                    return self._case.tick(message)
+        except KeyError as error:
+            raise BadMessage(f"{message.get('type')}: no {error}") from error
+        except (TypeError, ValueError, IndexError) as error:
+            raise BadMessage(f"{message.get('type')}: {error}") from error
+        raise BadMessage(f"type: {message.get('type')!r} is neither case nor tick")
+
+
+def _reply(said: Mapping[str, Verdict]) -> dict[str, Any]:
+    """The surest deploy speaks: one that is confirmed, else the one with the largest statistic."""
+    deploy = max(said, key=lambda d: (said[d].state == "regressed", _worst(said[d]).statistic))
+    verdict, worst = said[deploy], _worst(said[deploy])
+    return {
+        "score": worst.statistic,
+        "confirm": verdict.state == "regressed",
+        "cp_t": worst.onset_at,
+        "blame": verdict.blamed_deploy or deploy,
+    }
+
+
+def _worst(verdict: Verdict) -> Evidence:
+    return max(verdict.evidence, key=lambda e: e.statistic)
+
+
+def _metric(place: int, given: Mapping[str, Any], step_s: float, least: Mapping[str, float]) -> _Metric:
+    kind = _KINDS[given["kind"]]
+    whole: float | None = None
+    directions = _DIRECTIONS[given["bad"]]
+    if given["kind"] == "availability":
+        seen = [x for x in given["history"] if x is not None]
+        whole = 100.0 if seen and max(seen) > 1.5 else 1.0
+        directions = tuple("down" if bad == "up" else "up" for bad in directions)
+    is_share = kind == "ratio" or whole is not None
+    specs = tuple(
+        SeriesSpec(
+            name=f"{place}.{given['name']}.{bad}",
+            kind=kind,
+            unit="ratio" if is_share else "",
+            bad=bad,
+            step_s=step_s,
+            ignore_below_rel=0.0 if is_share else float(least.get("rel", 0.0)),
+            ignore_below_abs=_HALF * float(least.get("abs_ratio", 0.0)) if is_share else 0.0,
+        )
+        for bad in directions
+    )
+    return _Metric(specs, whole)
+
+
+def _values(given: Mapping[str, Any]) -> list[Any]:
+    return list(zip(given["num"], given["den"], strict=True)) if "num" in given else list(given["history"])
+
+
+def _number(value: Any) -> float:
+    number = math.nan if value is None else float(value)
+    return number if math.isfinite(number) else math.nan
