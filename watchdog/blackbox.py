@@ -46,7 +46,7 @@ class BadMessage(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Metric:
+class Metric:
     """One metric of a case: its series (one per bad direction), and how a value of the protocol is read.
 
     whole: what an availability is a share of (1 or 100); it is judged by what is missing of it, because 99.9
@@ -76,9 +76,9 @@ class _Case:
         self.step_s = step
         # No warm-up: the protocol says nothing of restarts, and the looks outlast a blip by themselves.
         self.settings = JudgeSettings(watch_s=message["horizon"] * step, warm_up_s=0.0)
-        self.metrics = [_metric(i, m, step, least) for i, m in enumerate(metrics)]
+        self.metrics = [metric_of(i, m, step, least) for i, m in enumerate(metrics)]
         self.past = [
-            [m.row(x) for x in _values(given)] for m, given in zip(self.metrics, metrics, strict=True)
+            [m.row(x) for x in rows_of(given)] for m, given in zip(self.metrics, metrics, strict=True)
         ]
         self.controls = [[_number(x) for x in c["history"]] for c in message.get("controls", [])]
         self.end_at = float(first["t"])
@@ -169,7 +169,8 @@ def _worst(verdict: Verdict) -> Evidence:
     return max(verdict.evidence, key=lambda e: e.statistic)
 
 
-def _metric(place: int, given: Mapping[str, Any], step_s: float, least: Mapping[str, float]) -> _Metric:
+def metric_of(place: int, given: Mapping[str, Any], step_s: float, least: Mapping[str, float]) -> Metric:
+    """How a metric of a case is read, `place` being its place in the case; least: its `min_effect`."""
     kind = _KINDS[given["kind"]]
     whole: float | None = None
     directions = _DIRECTIONS[given["bad"]]
@@ -190,10 +191,11 @@ def _metric(place: int, given: Mapping[str, Any], step_s: float, least: Mapping[
         )
         for bad in directions
     )
-    return _Metric(specs, whole)
+    return Metric(specs, whole)
 
 
-def _values(given: Mapping[str, Any]) -> list[Any]:
+def rows_of(given: Mapping[str, Any]) -> list[Any]:
+    """The samples of its history, one value or one pair each."""
     return list(zip(given["num"], given["den"], strict=True)) if "num" in given else list(given["history"])
 
 
