@@ -15,7 +15,7 @@ from detectors.innovations import CLIP, fit_noise
 from detectors.judge import DeployJudge
 from detectors.model import DeployInterval, FloatArray, History, JudgeSettings, Reason, SeriesSpec, Verdict
 from detectors.recovery import recovered
-from detectors.subject import Subject
+from detectors.subject import LIMIT, Subject
 from detectors.verdict import conclude
 from tests.detectors.simulated import T0, errors, quiet, spec, watch
 
@@ -130,16 +130,17 @@ def test_an_effect_counts_when_its_whole_interval_is_worth_it() -> None:
 
 def test_the_threshold_itself_is_no_crossing() -> None:
     gauge = (spec("gauge"), quiet("gauge", np.random.default_rng(5), N + 40))
-    gauge[1][N:] += 15.0
-    ticks = GAP + 3
+    gauge[1][N:] += 60.0
+    ticks = GAP + 5  # the first look has just been taken
     first = fed(seated(gauge), ticks, gauge)._subjects[0]
+    assert first.plain is not None
+    assert first.statistics[-1] > LIMIT
     twin = seated(gauge)
-    twin._subjects[0].threshold = first.statistics[-1]
-    fed(twin, ticks - 1, gauge)
-    before = twin._subjects[0].crossings
-    twin.tick(T0 + ticks * 60.0, {"gauge": gauge[1][N + ticks - 1]})
-    assert twin._subjects[0].statistics[-1] == twin._subjects[0].threshold
-    assert (before, twin._subjects[0].crossings) == (0, 0)
+    subject: Subject = twin._subjects[0]
+    assert subject.plain is not None
+    subject.plain.joint = max(finding.ratio for finding in first.plain.findings)
+    fed(twin, ticks, gauge)
+    assert (subject.statistics[-1], subject.crossings) == (LIMIT, 0)
 
 
 def test_without_placebos_the_budget_is_shared_over_the_series() -> None:
