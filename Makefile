@@ -9,13 +9,14 @@ PYTEST_ARGS ?= -q -n 2 --dist loadfile
 # More words for the demo: make demo DEMO_ARGS="--keep --seed 7"
 DEMO_ARGS ?=
 
-.PHONY: demo demo-campaign test check static setup bench clean help
+.PHONY: demo demo-campaign test check static guards setup bench clean help
 
 help:
 	@echo 'make demo            a small shop, four deploys, one of them broken: watch it being rolled back'
 	@echo 'make demo-campaign   the same with 20 seeds, one line each'
 	@echo 'make test            all tests (real servers where they are installed)'
 	@echo 'make check           format, lint, types, import contracts, all tests'
+	@echo 'make guards          take every guard out of a copy, one at a time: a test must fail'
 	@echo 'make bench           the benchmarks'
 	@echo 'make setup           only the virtual environment, in $(VENV)'
 	@echo 'make clean           remove the virtual environment and every cache'
@@ -36,6 +37,9 @@ static: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+guards: setup
+	$(BIN)/python -m tests.guards
 
 bench: setup
 	$(BIN)/python -m benchmarks
