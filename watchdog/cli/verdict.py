@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         text = sys.stdin.read() if arguments.file == "-" else Path(arguments.file).read_text("utf-8")
         packet: Any = json.loads(text)
+        if isinstance(packet, dict) and isinstance(packet.get("packet"), dict):
+            packet = packet["packet"]  # as the API wraps it
         if not isinstance(packet, dict) or "schema" not in packet:
             raise ValueError("there is no `schema` in it; it is not an evidence packet")
         if arguments.doing == "explain":

@@ -49,9 +49,11 @@ def test_a_packet_judged_again_says_the_same(tmp_path: Path, capsys: pytest.Capt
         whole = packet(factor)
         assert differences(whole) == []
         file = tmp_path / f"{factor}.json"
-        file.write_text(json.dumps(whole))
-        assert main(["verdict", "replay", str(file)]) == exits.HEALTHY
-        assert capsys.readouterr().out.startswith(f"same: {state}")
+        # As it is stored, and as the API wraps it.
+        for told in (whole, {"schema": "deploy-watchdog/v1", "packet": whole}):
+            file.write_text(json.dumps(told))
+            assert main(["verdict", "replay", str(file)]) == exits.HEALTHY
+            assert capsys.readouterr().out.startswith(f"same: {state}")
 
 
 def test_a_packet_that_was_changed_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
