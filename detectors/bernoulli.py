@@ -50,21 +50,20 @@ def log_bets(failed: FloatArray, run: FloatArray, base: FloatArray) -> FloatArra
     return result
 
 
-class ProbeTrack:
-    """Running evidence of one probe since the deploy; the counterpart of `track.Track`."""
+class ProbeTracks:
+    """Running evidence of S probes since the deploy; the counterpart of `tracks.Tracks`."""
 
-    def __init__(self, base: float) -> None:
-        """base: the conservative share of failures before."""
-        self._base = np.array([base])
-        self._failed = np.zeros(1)
-        self._run = np.zeros(1)
+    def __init__(self, base: FloatArray) -> None:
+        """base: the conservative shares of failures before, shape (S,)."""
+        self._base = base
+        self._failed, self._run = np.zeros(len(base)), np.zeros(len(base))
 
-    def take(self, failed: float, run: float) -> None:
-        """One more tick; run = 0 where nothing was seen."""
+    def take(self, failed: FloatArray, run: FloatArray) -> None:
+        """One more tick, each of shape (S,); run = 0 where nothing was seen."""
         self._failed += failed
         self._run += run
 
     @property
-    def evidence(self) -> float:
-        """Log E of the bets so far."""
-        return float(log_bets(self._failed, self._run, self._base)[0])
+    def evidence(self) -> FloatArray:
+        """Log E of the bets so far, shape (S,)."""
+        return log_bets(self._failed, self._run, self._base)

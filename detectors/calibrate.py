@@ -11,7 +11,6 @@ from detectors.model import BoolArray, DeployInterval
 from detectors.plan import Plan
 from detectors.ruler import joint_limit, placebo_origins
 from detectors.subject import Subject
-from detectors.track import Track
 
 
 def placebos(plan: Plan, n: int, deploys: Sequence[DeployInterval], watch_s: float) -> BoolArray:
@@ -52,8 +51,8 @@ def calibrate(
             free[n] = placebos(plan, n, deploys, watch_s)
         subject.measure(free[n], share if subject.spec.acts else alpha)
     for group in ([able] if able else []) + [[s] for s in judged if not s.spec.acts]:
-        for kind in ("plain", "adjusted"):
-            tracks: list[Track] = [t for s in group if (t := getattr(s, kind)) is not None]
-            joint = joint_limit([m for t in tracks for m in t.marks], share if group is able else alpha)
-            for track in tracks:
-                track.joint = joint
+        spent = share if group is able else alpha
+        plain = joint_limit([m for s in group if s.past for m in s.past.marks if m], spent)
+        beside = joint_limit([m for s in group if s.beside for m in s.beside.marks if m], spent)
+        for subject in group:
+            subject.joint, subject.beside_joint = plain, beside

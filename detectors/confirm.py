@@ -76,7 +76,7 @@ def is_held(subject: Subject, since: int) -> bool:
 
 
 def _seen_since(subject: Subject, since: int) -> FloatArray:
-    r = subject.r.column[max(since, 0) :]
+    r = subject.residuals()[0][max(since, 0) :]
     if len(r) >= _MISSING_MAX and not np.isfinite(r[-_MISSING_MAX:]).any():
         return np.zeros(0)
     result: FloatArray = np.clip(r[np.isfinite(r)], -REACH, REACH)

@@ -144,24 +144,31 @@ def value_contrasts(samples: Samples, origins: IntArray, look: Look, base: Befor
 def count_contrast(
     events: FloatArray, trials: FloatArray, rate: FloatArray, origins: IntArray, look: Look
 ) -> FloatArray:
-    """Signed root deviance of the events after against the share before, shape (J,), NaN where nothing ran.
+    """`root_after` of the stretch of a look after each origin, shape (J,), NaN where it leaves the series.
 
-    events, trials: shape (n,). rate: the share before each origin, shape (J,). The tick with the most events
-    may not decide alone: without it the deviance must reach five sixths.
+    events, trials: shape (n,). rate: the share before each origin, shape (J,).
     """
     start, first = origins - look.length, origins + look.first
-    last = first + look.length
-    at = np.flatnonzero((start >= 0) & (last <= len(events)))
+    at = np.flatnonzero((start >= 0) & (first + look.length <= len(events)))
     window = first[at, None] + np.arange(look.length)
-    k, n = events[window], trials[window]
-    worst = np.argmax(k, axis=1)[:, None]
-    some, all_of = k.sum(axis=1), n.sum(axis=1)
-    rest_k = some - np.take_along_axis(k, worst, 1)[:, 0]
-    rest_n = all_of - np.take_along_axis(n, worst, 1)[:, 0]
-    root = np.minimum(poisson_root(some, all_of * rate[at]), _ALONE * poisson_root(rest_k, rest_n * rate[at]))
     made = np.full(len(origins), np.nan)
-    made[at] = np.where((all_of > 0.0) & (rest_n > 0.0), root, np.nan)
+    made[at] = root_after(events[window], trials[window], rate[at])
     return made
+
+
+def root_after(events: FloatArray, trials: FloatArray, rate: FloatArray) -> FloatArray:
+    """Signed root deviance of each stretch, shape (R,) from (R, length), against its `rate`, shape (R,).
+
+    The tick with the most events may not decide alone: without it the deviance must reach five sixths. NaN
+    where nothing ran.
+    """
+    worst = np.argmax(events, axis=1)[:, None]
+    some, all_of = events.sum(axis=1), trials.sum(axis=1)
+    rest_k = some - np.take_along_axis(events, worst, 1)[:, 0]
+    rest_n = all_of - np.take_along_axis(trials, worst, 1)[:, 0]
+    root = np.minimum(poisson_root(some, all_of * rate), _ALONE * poisson_root(rest_k, rest_n * rate))
+    result: FloatArray = np.where((all_of > 0.0) & (rest_n > 0.0), root, np.nan)
+    return result
 
 
 def poisson_root(k: FloatArray, mean: FloatArray) -> FloatArray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from detectors.contrast import carried, level_after, level_before
 from detectors.model import FloatArray
-from detectors.scores import Score
+from detectors.scores import Score, Scores
 
 _GAIN_MIN = 0.05  # of squared error, on the half of the history not fitted
 _SEEN_MIN = 60
@@ -51,40 +52,81 @@ def take_off(target: FloatArray, control: FloatArray, beta: float) -> FloatArray
     return result
 
 
-class Companions:
-    """What the controls did together, on the scale of the scores of the target.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """The controls of one series before the deploy, brought to its level: the same factor on both is the same
+    rise.
 
-    Each control is brought to the level of the target, so that the same factor on both is the same rise;
-    their median is what moved everybody. history: shape (n,), 0 where no control was seen.
+    zero: the usual level of the series on the scale of its scores. factors: what each control is multiplied
+    by, NaN for one that cannot be compared. history: how far the median control lay from its usual level, NaN
+    where none was seen, shape (n,).
     """
 
-    def __init__(self, score: Score, target: FloatArray, controls: Sequence[FloatArray], day: int) -> None:
-        """target, controls: shape (n,) in their units, NaN = missing. day: ticks that give the levels."""
-        self._score = score
-        usual = _level(target[-day:])
-        self._zero = float(score.of(np.array([usual]))[0])
-        levels = [_level(c[-day:]) for c in controls]
-        self._factors = [usual / level if level * usual > 0.0 else np.nan for level in levels]
-        moved = np.full((max(len(controls), 1), len(target)), np.nan)
-        for i, (control, factor) in enumerate(zip(controls, self._factors, strict=True)):
-            moved[i] = score.of(control * factor) - self._zero
-        self.history = _median_seen(moved)
-        self._y = carried(self.history)
+    score: Score
+    zero: float
+    factors: FloatArray
+    history: FloatArray
 
-    def take(self, values: Sequence[float]) -> float:
-        """How far the controls have moved in the next tick; NaN when none was seen."""
-        moved = self._score.of(np.array(values, dtype=np.float64) * np.array(self._factors)) - self._zero
-        now = float(_median_seen(moved[:, None])[0])
-        self._y = np.append(self._y, now if np.isfinite(now) else self._y[-1] if len(self._y) else 0.0)
+
+def company_of(score: Score, target: FloatArray, controls: Sequence[FloatArray], day: int) -> Company:
+    """target, controls: shape (n,) in their units, NaN = missing. day: ticks that give the levels."""
+    usual = _level(target[-day:])
+    levels = [_level(c[-day:]) for c in controls]
+    factors = np.array([usual / level if level * usual > 0.0 else np.nan for level in levels])
+    zero = float(score.of(np.array([usual]))[0])
+    moved = np.full((max(len(controls), 1), len(target)), np.nan)
+    for i, (control, factor) in enumerate(zip(controls, factors, strict=True)):
+        moved[i] = score.of(control * factor) - zero
+    return Company(score=score, zero=zero, factors=factors, history=_median_seen(moved))
+
+
+class Companions:
+    """What the controls of S series did together since the deploy, on the scale of the scores of each."""
+
+    def __init__(self, companies: Sequence[Company], lengths: Sequence[int], room: int) -> None:
+        """lengths: of the looks. room: ticks to make room for; more are taken, too. widest: most controls."""
+        self.widest = max((len(c.factors) for c in companies), default=0)
+        self._scores = Scores([c.score for c in companies])
+        self._zero = np.array([c.zero for c in companies])[:, None]
+        self._factors = np.full((len(companies), self.widest), np.nan)
+        self._lengths = tuple(lengths)
+        self._before = np.full((len(companies), len(self._lengths)), np.nan)
+        self._last = np.zeros(len(companies))
+        for i, company in enumerate(companies):
+            self._factors[i, : len(company.factors)] = company.factors
+            filled = carried(company.history)
+            self._last[i] = filled[-1] if len(filled) else 0.0
+            for j, length in enumerate(self._lengths):
+                if length <= len(filled):
+                    self._before[i, j] = float(level_before(filled[None, -length:])[0])
+        self._y = np.zeros((len(companies), max(room, 1)))
+        self._ticks = 0
+
+    def take(self, values: FloatArray) -> FloatArray:
+        """How far the controls have moved in the next tick, shape (S,); NaN where none was seen.
+
+        values: shape (S, widest), NaN = missing.
+        """
+        moved = self._scores.of(values * self._factors) - self._zero
+        now = _median_seen(moved.T)
+        self._last = np.where(np.isfinite(now), now, self._last)
+        if self._ticks == self._y.shape[1]:
+            self._y = np.concatenate([self._y, np.zeros_like(self._y)], axis=1)
+        self._y[:, self._ticks] = self._last
+        self._ticks += 1
         return now
 
-    def rise(self, length: int) -> float:
-        """By how much the newest `length` ticks lie above as many before the deploy."""
-        n = len(self.history)
-        if n < length or len(self._y) < n + length:
-            return 0.0
-        after, before = self._y[None, -length:], self._y[None, n - length : n]
-        return float(level_after(after)[0] - level_before(before)[0])
+    def rise(self) -> FloatArray:
+        """By how much the newest ticks lie above as many before the deploy, for each length; shape (S, l).
+
+        0 as long as there are not so many ticks.
+        """
+        made = np.zeros(self._before.shape)
+        for j, length in enumerate(self._lengths):
+            if length <= self._ticks:
+                made[:, j] = level_after(self._y[:, self._ticks - length : self._ticks]) - self._before[:, j]
+        result: FloatArray = np.where(np.isfinite(made), made, 0.0)
+        return result
 
 
 def _level(values: FloatArray) -> float:

@@ -13,8 +13,9 @@ from detectors.calibrate import calibrate
 from detectors.door import checked
 from detectors.model import DeployInterval, FloatArray, History, JudgeSettings, SeriesSpec, Verdict
 from detectors.packet import SCHEMA, encode_array, encode_deploys, encode_spec
+from detectors.panel import LIMIT, Panel
 from detectors.plan import plan_watch
-from detectors.subject import LIMIT, Subject
+from detectors.subject import Subject
 from detectors.verdict import conclude
 from detectors.witness import testify
 
@@ -110,6 +111,9 @@ class DeployJudge:
             settings.false_rollbacks,
             settings.watch_s,
         )
+        self._panel = Panel([s.measured() for s in self._subjects], self._plan)
+        for i, subject in enumerate(self._subjects):
+            subject.join(self._panel, i)
 
     @property
     def verdict(self) -> Verdict:
@@ -151,6 +155,13 @@ class DeployJudge:
         return row
 
     def _feed(self, rows: Sequence[FloatArray], parts: Sequence[Sequence[FloatArray]]) -> None:
+        samples = np.full((len(rows), 2), np.nan)
+        beside = np.full((len(rows), self._panel.widest), np.nan)
+        for i, (subject, row, part) in enumerate(zip(self._subjects, rows, parts, strict=True)):
+            samples[i, : len(row)] = row
+            if subject.is_accompanied:
+                beside[i, : len(subject.places)] = [part[place][0] for place in subject.places]
+        self._panel.advance(samples, beside)
         for subject, row, part in zip(self._subjects, rows, parts, strict=True):
             subject.advance(row, part)
 
@@ -217,6 +228,8 @@ class DeployJudge:
     def _series_packet(self, i: int) -> dict[str, Any]:
         subject, step = self._subjects[i], self._step_s
         first = self._plan.tick_end(0)
+        ticks = range(len(self._ticks))
+        bands = [(None, None) if subject.error else subject.band(t) for t in ticks]
 
         def since(rows: list[FloatArray], spec: SeriesSpec) -> dict[str, Any]:
             return encode_array(np.array(rows).reshape(len(rows), spec.width), step, first_at=first)
@@ -235,11 +248,11 @@ class DeployJudge:
                 for j, spec in enumerate(self._control_specs[i])
             ],
             "trace": {
-                "at": [self._plan.tick_end(t) for t in range(len(self._ticks))],
+                "at": [self._plan.tick_end(t) for t in ticks],
                 "statistic": list(subject.statistics),
                 "threshold": LIMIT,
-                "expected_low": [None if subject.error else low for low, _ in subject.band],
-                "expected_high": [None if subject.error else high for _, high in subject.band],
+                "expected_low": [low for low, _ in bands],
+                "expected_high": [high for _, high in bands],
             },
         }
 

@@ -5,12 +5,13 @@ Counts keep how much was seen: 3 errors in 40 requests and 300 in 4,000 are not 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from detectors.model import FloatArray, SeriesSpec
+from detectors.model import FloatArray, IntArray, SeriesSpec
 
 Form = Literal["deviance", "root_count", "root", "log", "identity"]
 
@@ -58,17 +59,7 @@ class Score:
 
     def of(self, value: FloatArray) -> FloatArray:
         """Value in the unit of the series to the worse-is-up scale; NaN stays NaN."""
-        result: FloatArray
-        match self.form:
-            case "root_count":  # Anscombe: variance 1 for a Poisson count
-                result = 2.0 * np.sqrt(np.maximum(value, 0.0) + 0.375)
-            case "root":
-                result = np.sqrt(np.maximum(value, 0.0))
-            case "log":
-                result = np.log(np.maximum(value, self.tiny))
-            case _:
-                result = np.asarray(value, dtype=np.float64)
-        return self.sign * result
+        return self.sign * _transformed(self.form, value, self.tiny)
 
     def unit(self, y: float) -> float:
         """Back from the worse-is-up scale to the unit of the series."""
@@ -82,6 +73,39 @@ class Score:
                 return float(np.exp(min(y, 700.0)))
             case _:
                 return y
+
+
+def _transformed(form: Form, value: FloatArray, tiny: float | FloatArray) -> FloatArray:
+    result: FloatArray
+    match form:
+        case "root_count":  # Anscombe: variance 1 for a Poisson count
+            result = 2.0 * np.sqrt(np.maximum(value, 0.0) + 0.375)
+        case "root":
+            result = np.sqrt(np.maximum(value, 0.0))
+        case "log":
+            result = np.log(np.maximum(value, tiny))
+        case _:
+            result = np.asarray(value, dtype=np.float64)
+    return result
+
+
+class Scores:
+    """The transforms of many series at once."""
+
+    def __init__(self, scores: Sequence[Score]) -> None:
+        self._sign = np.array([s.sign for s in scores])[:, None]
+        self._forms: list[tuple[Form, IntArray, FloatArray]] = []
+        for form in dict.fromkeys(s.form for s in scores):
+            rows = np.array([i for i, s in enumerate(scores) if s.form == form])
+            self._forms.append((form, rows, np.array([scores[i].tiny for i in rows])[:, None]))
+
+    def of(self, values: FloatArray) -> FloatArray:
+        """As `Score.of` for each row of values, shape (S, k)."""
+        made = np.empty_like(values)
+        for form, rows, tiny in self._forms:
+            made[rows] = _transformed(form, values[rows], tiny)
+        result: FloatArray = self._sign * made
+        return result
 
 
 def choose_score(spec: SeriesSpec, value: FloatArray) -> Score:

@@ -1,4 +1,4 @@
-"""One series of one watch: its frozen past, its looks, and what it did since the deploy."""
+"""One series of one watch: its frozen past, and what it did since the deploy."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detectors.baseline import fit_baseline, history_residuals, least_change
-from detectors.bernoulli import ProbeTrack, log_bets
-from detectors.controls import Companions, choose_beta, mean_of, take_off
+from detectors.baseline import Baseline, fit_baseline, history_residuals, least_change
+from detectors.bernoulli import log_bets
+from detectors.controls import choose_beta, company_of, mean_of, take_off
 from detectors.door import ends_of
 from detectors.effect import expected_band
 from detectors.innovations import fit_noise
-from detectors.looks import Look
 from detectors.model import BoolArray, Calibration, FloatArray, SeriesSpec
 from detectors.onset import onset_evidence
+from detectors.panel import LIMIT, Beside, Measured, Panel
+from detectors.past import Past, past_of_counts, past_of_values
 from detectors.plan import Plan
 from detectors.scores import clean_pairs
 from detectors.tape import Tape
-from detectors.track import CountTrack, ValueTrack
 
 _DAY_S = 86400.0
-_UNLIKE = 0.3  # of a shock that hits all may hit one of them harder
-_COMPANY = 0.5  # of the smallest change that matters
-LIMIT = 1.0  # what a statistic must exceed: it is counted in what chance is allowed
 
 
 class Subject:
-    """What is known of one series; `advance` is called once per tick, in order.
+    """What is known of one series; `advance` is called once per tick, in order, after that of its panel.
 
-    raw: the samples since the deploy, a row per tick; r, w: their residuals (controls taken off) and weights.
-    statistics: after each tick, how many times the change exceeds what chance is allowed. bound: log evidence
-    that a probe needs. plain, adjusted: the looks at the series as it is and with its controls taken off.
+    raw, control_raw: the samples since the deploy, a row per tick. statistics: after each tick, how many
+    times the change exceeds what chance is allowed. bound: log evidence that a probe needs. past, beside:
+    what the past says of the series as it is, and with its controls taken off, until it joins a panel. joint,
+    beside_joint: what their limits are multiplied by.
     """
 
     def __init__(
@@ -51,28 +49,20 @@ class Subject:
         self.beta, self.noise, self.control_noise = 0.0, self.base.noise, self.base.noise
         if self.controls and not self.base.error and not self.is_probe:
             self._fit_controls()
-        self.companions: Companions | None = None
-        self.plain: ValueTrack | CountTrack | None = None
-        self.adjusted: ValueTrack | None = None
-        self._probe: ProbeTrack | None = None
+        self.past: Past | None = None
+        self.beside: Past | None = None
+        self.joint = self.beside_joint = 1.0
         self.bound = 0.0
         self.calibration: Calibration = "model"
         self.raw = Tape(spec.width, plan.span)
         self.control_raw = [Tape(c.spec.width, plan.span) for c in self.controls]
-        self.r, self.w, self.control_r = (Tape(1, plan.span) for _ in range(3))
         self.statistics: list[float] = []
-        self.band: list[tuple[float, float]] = []
-        self.crossings = 0
-        self.has_crossed = False
         self.has_shared = False
         here = np.array([n])
         self.level, self.behind = (a[:1] for a in self.base.levels(here))
         self.control_levels = [c.levels(here)[0][:1] for c in self.controls]
-        self._past: tuple[FloatArray, FloatArray, FloatArray] = (np.zeros(0), np.zeros(0), np.zeros(0))
-        if self.is_probe:
-            self._probe = ProbeTrack(float(self.level[0]))
-        elif not self.error:
-            self._remember()
+        self._panel: tuple[Panel, int] | None = None
+        self._residuals: tuple[int, FloatArray, FloatArray, FloatArray] | None = None
 
     @property
     def is_probe(self) -> bool:
@@ -83,6 +73,11 @@ class Subject:
     def error(self) -> str:
         """Why this series cannot be judged at all; "" when it can. A probe always can."""
         return "" if self.is_probe else self.base.error
+
+    @property
+    def is_accompanied(self) -> bool:
+        """It has controls that its looks are compared with."""
+        return bool(self.controls) and not self.base.is_paired and not self.error
 
     @property
     def judged(self) -> int:
@@ -96,18 +91,44 @@ class Subject:
             k, n = clean_pairs(history)
             if self.spec.bad == "down":
                 k = n - k
-            self.plain = CountTrack(k, n, looks, step, free, self._least_share, alpha)
+            self.past = past_of_counts(k, n, looks, step, free, self._least_share, alpha)
         else:
             y = self.base.score.of(history[:, 0])
-            self.plain = ValueTrack(y, looks, step, free, self._least_rise, alpha)
+            self.past = past_of_values(y, looks, step, free, self._least_rise, alpha)
             if self.controls:
                 day = max(round(_DAY_S / step), 1)
                 others = [c.raw[:, 0] for c in self.controls]
-                self.companions = Companions(self.base.score, history[:, 0], others, day)
-                left = y - self.companions.history
-                self.adjusted = ValueTrack(left, looks, step, free, self._least_beside, alpha)
-        if any(mark.has_own for mark in self.plain.marks):
+                self._company = company_of(self.base.score, history[:, 0], others, day)
+                left = y - self._company.history
+                self.beside = past_of_values(left, looks, step, free, self._least_beside, alpha)
+        if self.past.has_own:
             self.calibration = "own"
+
+    def measured(self) -> Measured:
+        """What a panel needs to follow it."""
+        beside = None
+        if self.beside is not None:
+            beside = Beside(
+                company=self._company,
+                past=self.beside,
+                joint=self.beside_joint,
+                least=self._least_rise(float(self.level[0])),
+            )
+        return Measured(
+            spec=self.spec,
+            score=self.base.score,
+            past=self.past,
+            joint=self.joint,
+            beside=beside,
+            share=float(self.level[0]) if self.is_probe else None,
+            bound=self.bound,
+        )
+
+    def join(self, panel: Panel, place: int) -> None:
+        """From now on that panel follows it, in that place."""
+        self._panel = panel, place
+        # Every placebo of every look is no small thing, and what they say is in the panel's limits now.
+        self.past = self.beside = None
 
     def _least_share(self, before: float) -> float:
         share = before if self.spec.bad == "up" else 1.0 - before
@@ -152,11 +173,96 @@ class Subject:
         )
         return take_off(plain, control, self.beta), w, control
 
-    def _remember(self) -> None:
-        """Keep the residuals of the last ticks of the history, in which an onset may lie."""
+    def advance(self, raw: FloatArray, controls: Sequence[FloatArray]) -> None:
+        """Keep the samples of the tick its panel has just taken: shape (width,), NaN = missing; and one per
+        control, in order."""
+        self.raw.append(raw)
+        for tape, place in zip(self.control_raw, self.places, strict=True):
+            tape.append(controls[place])
+        panel, place = self._joined
+        self.statistics.append(float(panel.statistic[place]))
+
+    @property
+    def _joined(self) -> tuple[Panel, int]:
+        if self._panel is None:
+            raise AssertionError("a subject joins a panel before it is followed")
+        return self._panel
+
+    @property
+    def crossings(self) -> int:
+        """Ticks in a row with the statistic beyond its limit."""
+        panel, place = self._joined
+        return int(panel.crossings[place])
+
+    @property
+    def is_crossed(self) -> bool:
+        """The statistic exceeds its limit at this tick."""
+        return self.crossings > 0
+
+    @property
+    def has_crossed(self) -> bool:
+        """It did at some tick."""
+        panel, place = self._joined
+        return bool(panel.has_crossed[place])
+
+    @property
+    def is_shared(self) -> bool:
+        """The change is beyond chance only as long as the controls are not taken off."""
+        panel, place = self._joined
+        return bool(panel.is_shared[place])
+
+    @property
+    def is_faint(self) -> bool:
+        """Something changed, by less than what matters."""
+        panel, place = self._joined
+        return bool(panel.faint[place] > LIMIT >= panel.statistic[place])
+
+    @property
+    def smallest_visible(self) -> float | None:
+        """Size on the scale of the scores that a look finds in 80 % of the cases; None without a look."""
+        panel, place = self._joined
+        return panel.smallest_visible(place)
+
+    def band(self, tick: int) -> tuple[float, float]:
+        """Where the sample of that tick was expected in 95 % of the cases, in the unit of the series."""
+        trials = float(clean_pairs(self.raw.rows[tick])[1]) if self.base.is_paired else 1.0
+        season = float(self.season_of(self.base, tick)[0])
+        seen = trials if trials > 0.0 else self.base.traffic
+        return expected_band(self.base, float(self.level[0]), season, seen)
+
+    def season_of(self, base: Baseline, first: int) -> FloatArray:
+        """What the profile of `base` adds to each tick from `first` on."""
+        ticks = np.arange(first, len(self.raw), dtype=np.float64)
+        if base.profile is None:
+            return np.zeros(len(ticks))
+        return base.profile.at(self.plan.end_at + (ticks + 1) * self.plan.step_s)
+
+    def residuals(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """(residuals with controls taken off, weights, mean residual of the controls), each of one per tick.
+
+        Of a probe: share of failures, runs, NaN.
+        """
+        if self._residuals is None or self._residuals[0] != len(self.raw):
+            self._residuals = len(self.raw), *self._made_residuals()
+        return self._residuals[1:]
+
+    def _made_residuals(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        raw, count = self.raw.rows, len(self.raw)
+        if self.is_probe:
+            failed, run = clean_pairs(raw)
+            share = np.where(run > 0.0, failed / np.maximum(run, 1.0), np.nan)
+            return share, run, np.full(count, np.nan)
+        parts = [
+            (tape.rows, self.season_of(c, 0), np.repeat(lev, count))
+            for c, tape, lev in zip(self.controls, self.control_raw, self.control_levels, strict=True)
+        ]
+        return self._mixed(raw, self.season_of(self.base, 0), np.repeat(self.level, count), parts)
+
+    def _lookback(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The same of the last ticks of the history, in which an onset may lie."""
         back = min(self.plan.lookback, len(self._end_at))
         past = slice(len(self._end_at) - back, len(self._end_at))
-        self._past = self._mixed(
+        return self._mixed(
             self.base.raw[past],
             self.base.season[past],
             np.repeat(self.level, back),
@@ -165,110 +271,6 @@ class Subject:
                 for c, lev in zip(self.controls, self.control_levels, strict=True)
             ],
         )
-
-    def season_at(self, end_at: float) -> float:
-        """What the profile adds to the level at the step ending there."""
-        return float(self.base.profile.at(np.array([end_at]))[0]) if self.base.profile else 0.0
-
-    def advance(self, raw: FloatArray, controls: Sequence[FloatArray]) -> None:
-        """Take the samples of the next tick: shape (width,), NaN = missing; and one per control, in order."""
-        i = len(self.raw)
-        self.raw.append(raw)
-        kept = [controls[p] for p in self.places]
-        for tape, row in zip(self.control_raw, kept, strict=True):
-            tape.append(row)
-        self._expect(raw, kept, self.plan.tick_end(i))
-        is_judged = self.plan.gap <= i < self.plan.span
-        if i < self.plan.span and not self.error:
-            self._look(raw, kept, is_judged)
-        if is_judged and not self.error:
-            self.statistics.append(self._statistic())
-        else:
-            self.statistics.append(self.statistics[-1] if self.statistics else 0.0)
-        is_over = is_judged and self.statistics[-1] > LIMIT and not self.error
-        self.crossings = self.crossings + 1 if is_over else (self.crossings if i >= self.plan.span else 0)
-        self.has_crossed = self.has_crossed or is_over
-
-    def _expect(self, raw: FloatArray, kept: Sequence[FloatArray], at: float) -> None:
-        """Note residuals and the band in which the tick was expected."""
-        season = self.season_at(at)
-        trials = clean_pairs(raw)[1] if self.base.is_paired else np.array(1.0)
-        seen = float(trials) if trials > 0.0 else self.base.traffic
-        self.band.append(expected_band(self.base, float(self.level[0]), season, seen))
-        if self.is_probe:
-            failed, run = clean_pairs(raw[None, :])
-            self.r.append(float(failed[0] / run[0]) if run[0] > 0.0 else np.nan)
-            self.w.append(float(run[0]))
-            self.control_r.append(np.nan)
-            return
-        parts = [
-            (x[None, :], np.array([float(c.profile.at(np.array([at]))[0]) if c.profile else 0.0]), lev)
-            for c, x, lev in zip(self.controls, kept, self.control_levels, strict=True)
-        ]
-        r, w, control = self._mixed(raw[None, :], np.array([season]), self.level, parts)
-        self.r.append(float(r[0]))
-        self.w.append(float(w[0]))
-        self.control_r.append(float(control[0]))
-
-    def _look(self, raw: FloatArray, kept: Sequence[FloatArray], is_judged: bool) -> None:
-        if self._probe is not None:
-            failed, run = clean_pairs(raw[None, :])
-            if is_judged:
-                self._probe.take(float(failed[0]), float(run[0]))
-        elif isinstance(self.plain, CountTrack):
-            k, n = (float(x) for x in clean_pairs(raw))
-            self.plain.take(n - k if self.spec.bad == "down" else k, n)
-        elif self.plain is not None:
-            y = float(self.base.score.of(raw[:1])[0])
-            self.plain.take(y)
-            if self.companions is not None and self.adjusted is not None:
-                moved = self.companions.take([float(x[0]) for x in kept])
-                self.adjusted.take(y - moved, self._slack)
-
-    def _slack(self, look: Look) -> float:
-        """A shock that hits all never hits all alike."""
-        return _UNLIKE * max(self.companions.rise(look.length), 0.0) if self.companions else 0.0
-
-    def _statistic(self) -> float:
-        if self._probe is not None:
-            return max(self._probe.evidence, 0.0) / max(self.bound, 1e-9)
-        if self.plain is None:
-            return 0.0
-        if self.adjusted is not None and self.has_company:
-            return min(self.plain.statistic, self.adjusted.statistic)
-        return self.plain.statistic
-
-    @property
-    def has_company(self) -> bool:
-        """The controls rose too, over the length of a look, by at least half of what matters in this
-        series.
-        """
-        if self.companions is None:
-            return False
-        least = _COMPANY * self._least_rise(float(self.level[0]))
-        return any(
-            self.companions.rise(length) > least for length in {look.length for look in self.plan.looks}
-        )
-
-    @property
-    def is_shared(self) -> bool:
-        """The change is beyond chance only as long as the controls are not taken off."""
-        return (
-            self.adjusted is not None
-            and self.plain is not None
-            and self.has_company
-            and self.plain.statistic > LIMIT >= self.adjusted.statistic
-        )
-
-    @property
-    def is_faint(self) -> bool:
-        """Something changed, by less than what matters."""
-        return self.plain is not None and self.plain.faint > LIMIT >= self.statistics[-1]
-
-    @property
-    def is_crossed(self) -> bool:
-        """The statistic exceeds its limit at this tick."""
-        return self.crossings > 0
 
     def onset_series(self) -> tuple[FloatArray, FloatArray]:
         """(log evidence of an onset at each tick, end of the tick), lookback first, then all ticks so far."""
@@ -279,18 +281,19 @@ class Subject:
             failed, run = (np.cumsum(c[::-1])[::-1] for c in clean_pairs(raw))
             evidence = log_bets(failed, run, np.repeat(self.level, len(raw)))
         else:
-            r, w, _ = self._past
-            back = len(r)
-            seen, weight = np.concatenate([r, self.r.column]), np.concatenate([w, self.w.column])
-            evidence = onset_evidence(self.noise, seen, weight)
+            r, w, _ = (np.concatenate(pair) for pair in zip(self._lookback(), self.residuals(), strict=True))
+            back = len(r) - len(self.raw)
+            evidence = onset_evidence(self.noise, r, w)
         return evidence, np.concatenate([self._end_at[len(self._end_at) - back :], ticks])
 
     def control_evidence(self) -> FloatArray:
         """Log evidence that the controls moved together, for each tick of `onset_series`."""
-        r = np.concatenate([self._past[2], self.control_r.column])
+        r = np.concatenate([self._lookback()[2], self.residuals()[2]])
         return onset_evidence(self.control_noise, r, np.ones(len(r), dtype=np.float64))
 
     def seen_ticks(self) -> FloatArray:
         """Which ticks so far held data, shape (ticks,), bool as 0 or 1."""
-        seen: FloatArray = np.isfinite(self.r.column).astype(np.float64)
-        return seen
+        raw = self.raw.rows
+        seen = clean_pairs(raw)[1] > 0.0 if self.base.is_paired else np.isfinite(raw[:, 0])
+        result: FloatArray = seen.astype(np.float64)
+        return result

@@ -11,9 +11,10 @@ from detectors.baseline import Baseline, least_change
 from detectors.confirm import Case, hard_break, is_held, is_present, weigh
 from detectors.effect import Effect, measure, visible_to_probe
 from detectors.explain import explain
-from detectors.model import DeployInterval, Evidence, FloatArray, JudgeSettings, Reason, SeriesState
+from detectors.model import DeployInterval, Evidence, JudgeSettings, Reason, SeriesState
 from detectors.onset import Onset, locate
-from detectors.subject import LIMIT, Subject
+from detectors.panel import LIMIT
+from detectors.subject import Subject
 
 # Controls that moved by less than a quarter of the target's change do not explain it.
 _SHARED_PART = 0.25
@@ -69,11 +70,11 @@ def testify(
             first = min(max(onset.at - back, 0 if is_severe else plan.gap), newest)
         effect = _effect(subject, first)
     is_shared, stands_out = False, True
-    if subject.adjusted is not None:
+    if subject.is_accompanied:
         is_shared = subject.is_shared and not is_dark
     elif onset is not None and effect is not None:
         is_shared, stands_out = _compare(subject, onset, effect, first)
-    subject.has_shared = subject.has_shared or (is_shared and (is_over or subject.adjusted is not None))
+    subject.has_shared = subject.has_shared or (is_shared and (is_over or subject.is_accompanied))
     least = least_change(spec, effect.before) if effect is not None else 0.0
     by_looks = subject.is_crossed and not subject.is_probe
     is_practical = by_looks or (effect is not None and effect.low > least)
@@ -108,7 +109,8 @@ def testify(
     elif statistic > 0.5 * LIMIT:
         state = "not_sure"
     times = _times(subject, onset, back)
-    band = subject.band[-1] if subject.band and not subject.error else (None, None)
+    newest = len(subject.raw) - 1
+    band = subject.band(newest) if newest >= 0 and not subject.error else (None, None)
     made = Evidence(
         series=spec.name,
         state=state,
@@ -144,7 +146,7 @@ def _visible(subject: Subject, effect: Effect | None) -> float | None:
     level = float(subject.level[0])
     if subject.is_probe:
         return visible_to_probe(subject.base, level, subject.plan.judged, subject.bound)
-    size = subject.plain.smallest_visible() if subject.plain is not None else None
+    size = subject.smallest_visible
     if size is None:
         return None
     if not subject.base.is_paired:
@@ -161,16 +163,8 @@ def _effect(subject: Subject, first: int) -> Effect | None:
         float(subject.level[0]),
         float(subject.behind[0]),
         raw,
-        _season(subject, subject.base, first),
+        subject.season_of(subject.base, first),
     )
-
-
-def _season(subject: Subject, base: Baseline, first: int) -> FloatArray:
-    """What the profile of `base` adds to each tick from `first` on."""
-    ticks = np.arange(first, len(subject.raw), dtype=np.float64)
-    if base.profile is None:
-        return np.zeros(len(ticks))
-    return base.profile.at(subject.plan.end_at + (ticks + 1) * subject.plan.step_s)
 
 
 def _compare(subject: Subject, onset: Onset, effect: Effect, first: int) -> tuple[bool, bool]:
@@ -183,7 +177,7 @@ def _compare(subject: Subject, onset: Onset, effect: Effect, first: int) -> tupl
     if not subject.controls or effect.size <= 0.0:
         return False, True
     seen = [
-        measure(c, float(levels[0]), float(c.reach), tape.rows[first:], _season(subject, c, first))
+        measure(c, float(levels[0]), float(c.reach), tape.rows[first:], subject.season_of(c, first))
         for c, levels, tape in zip(subject.controls, subject.control_levels, subject.control_raw, strict=True)
     ]
     moves = sorted(

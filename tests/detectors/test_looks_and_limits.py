@@ -23,15 +23,16 @@ from detectors.contrast import (
     tail_before,
     value_contrasts,
 )
-from detectors.controls import Companions
+from detectors.controls import Companions, company_of
 from detectors.looks import Look, plan_looks
-from detectors.model import DeployInterval, FloatArray, JudgeSettings
+from detectors.model import DeployInterval, JudgeSettings
+from detectors.past import columns_of, past_of_counts, past_of_values, rates_before
 from detectors.plan import plan_watch
 from detectors.ruler import joint_limit, make_mark, placebo_origins, season_of
 from detectors.scores import Score
 from detectors.subject import Subject
 from detectors.tails import normal_quantile, student_quantile, tail_quantile
-from detectors.track import CountTrack, ValueTrack, rates_before
+from detectors.tracks import CountTracks, ValueTracks
 from tests.detectors.simulated import T0, noise, quiet, spec
 
 DEPLOY = DeployInterval(id="d", started_at=T0, finished_at=T0 + 60.0)
@@ -163,14 +164,6 @@ def test_one_deploy_alone_is_never_its_own_placebo() -> None:
     assert (here.scale, here.limit) == (there.scale, there.limit)
 
 
-def _live(track: ValueTrack | CountTrack, data: FloatArray, kind: str) -> None:
-    for row in data:
-        if isinstance(track, CountTrack):
-            track.take(float(row[0]), float(row[1]))
-        else:
-            track.take(float(row[0]))
-
-
 @pytest.mark.parametrize("kind", ["gauge", "ratio"])
 def test_live_and_placebo_are_the_same_comparison(kind: str) -> None:
     """What a watch finds in the last ticks of a series is what its placebo there would have found."""
@@ -178,27 +171,36 @@ def test_live_and_placebo_are_the_same_comparison(kind: str) -> None:
     looks = tuple(look for look in plan_looks(2, 38, 60.0) if not look.sees_tail)
     origins, _ = placebo_origins(600, 60.0)
     free = np.ones(len(origins), dtype=np.bool_)
+    one, columns = np.ones(1), columns_of(looks)
+    found: list[float] = []
     if kind == "ratio":
         data[600:, 0] += 20.0
-        track: ValueTrack | CountTrack = CountTrack(
-            data[:600, 0], data[:600, 1], looks, 60.0, free, lambda level: 0.0, 0.01
-        )
+        past = past_of_counts(data[:600, 0], data[:600, 1], looks, 60.0, free, lambda level: 0.0, 0.01)
+        counts = CountTracks(columns, [past], 40, one)
+        for row in data[600:]:
+            counts.take(row[:1], row[1:])
+            found.append(float(counts.statistic[0]))
     else:
         data[600:] += 500.0
-        track = ValueTrack(data[:600, 0], looks, 60.0, free, lambda level: 0.0, 0.01)
-    _live(track, data[600:], kind)
-    assert len(track.findings) == len(looks)
-    here = np.array([600])
-    for finding in track.findings:
-        look = finding.mark.look
+        past = past_of_values(data[:600, 0], looks, 60.0, free, lambda level: 0.0, 0.01)
+        values = ValueTracks(columns, [past], 40, one)
+        for row in data[600:]:
+            values.take(row)
+            found.append(float(values.statistic[0]))
+    here, expected = np.array([600]), np.zeros(40)
+    for column, mark in zip(columns, past.marks, strict=True):
+        assert mark is not None
+        look = column.look
         if kind == "ratio":
             rate = rates_before(data[:, 0], data[:, 1], here, 2 * look.length, 1440)
-            expected = count_contrast(data[:, 0], data[:, 1], rate, here, look)
+            value = count_contrast(data[:, 0], data[:, 1], rate, here, look)[0]
         else:
             samples = Samples.of(data[:, 0])
-            expected = value_contrasts(samples, here, look, before(samples, here, look.length))[0]
-        value = finding.ratio * finding.mark.scale * finding.mark.limit + finding.mark.expected
-        assert value == pytest.approx(float(expected[0]), rel=1e-9)
+            value = value_contrasts(samples, here, look, before(samples, here, look.length))[0][0]
+        # A change that stays counts from the last tick of its look to the end.
+        ratio = (value - mark.expected) / mark.scale / mark.limit
+        expected[look.first + look.length - 1 :] = np.maximum(expected[look.first + look.length - 1 :], ratio)
+    assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_series_that_move_together_cost_no_more_than_one() -> None:
@@ -209,8 +211,7 @@ def test_series_that_move_together_cost_no_more_than_one() -> None:
         subjects = [Subject(spec("gauge", f"g{i}"), 100.0 + 10.0 * z, plan) for i in range(count)]
         calibrate(subjects, plan, [], 0.02, 900.0)
         assert {s.calibration for s in subjects} == {"own"}
-        assert subjects[0].plain is not None
-        return subjects[0].plain.joint
+        return subjects[0].joint
 
     assert joint(6) == pytest.approx(joint(1))
     assert joint_limit([], 0.01) == 1.0
@@ -218,32 +219,32 @@ def test_series_that_move_together_cost_no_more_than_one() -> None:
 
 @pytest.mark.parametrize("phi", [0.0, 0.8])
 def test_a_healthy_past_exceeds_its_limits_as_often_as_allowed(phi: float) -> None:
-    """Calibrated on one part of many series, counted on another."""
+    """Calibrated on one part of many series, counted on another; all of them in one call per tick."""
     rng = np.random.default_rng(8)
     looks = plan_looks(0, 42, 60.0)
-    alarms = 0
     watches = 300
-    for _ in range(watches):
-        y = noise(rng, 1482, phi)
-        origins, _ = placebo_origins(1440, 60.0)
-        free = np.ones(len(origins), dtype=np.bool_)
-        track = ValueTrack(y[:1440], looks, 60.0, free, lambda level: 0.0, 0.05)
-        track.joint = joint_limit(track.marks, 0.05)
-        worst = 0.0
-        for value in y[1440:]:
-            track.take(float(value))
-            worst = max(worst, track.statistic)
-        alarms += worst > 1.0
+    y = np.array([noise(rng, 1482, phi) for _ in range(watches)])
+    origins, _ = placebo_origins(1440, 60.0)
+    free = np.ones(len(origins), dtype=np.bool_)
+    pasts = [past_of_values(row[:1440], looks, 60.0, free, lambda level: 0.0, 0.05) for row in y]
+    joint = np.array([joint_limit([m for m in past.marks if m], 0.05) for past in pasts])
+    tracks = ValueTracks(columns_of(looks), pasts, 42, joint)
+    worst = np.zeros(watches)
+    for tick in y[:, 1440:].T:
+        tracks.take(tick)
+        worst = np.maximum(worst, tracks.statistic)
     # 300 at 0.05: mean 15; P(more than 28) = 0.001.
-    assert alarms <= 28
+    assert np.count_nonzero(worst > 1.0) <= 28
 
 
 def test_companions_are_measured_in_the_scale_of_the_target() -> None:
     score = Score(form="log", sign=1.0)
     target, control = np.full(100, 5.0), np.full(100, 700.0)
-    beside = Companions(score, target, [control, np.full(100, np.nan)], 60)
-    assert np.allclose(beside.history, 0.0)
+    company = company_of(score, target, [control, np.full(100, np.nan)], 60)
+    assert np.allclose(company.history, 0.0)
+    beside = Companions([company], [10], 20)
     for _ in range(10):
-        assert beside.take([1400.0, math.nan]) == pytest.approx(math.log(2.0))
-    assert beside.rise(10) == pytest.approx(math.log(2.0))
-    assert math.isnan(beside.take([math.nan, math.nan]))
+        assert beside.rise() == 0.0
+        assert beside.take(np.array([[1400.0, math.nan]])) == pytest.approx(math.log(2.0))
+    assert beside.rise() == pytest.approx(math.log(2.0))
+    assert math.isnan(beside.take(np.array([[math.nan, math.nan]]))[0])

@@ -14,8 +14,9 @@ from detectors.confirm import Case, is_held, is_present, weigh
 from detectors.innovations import CLIP, fit_noise
 from detectors.judge import DeployJudge
 from detectors.model import DeployInterval, FloatArray, History, JudgeSettings, Reason, SeriesSpec, Verdict
+from detectors.panel import LIMIT
 from detectors.recovery import recovered
-from detectors.subject import LIMIT, Subject
+from detectors.subject import Subject
 from detectors.verdict import conclude
 from tests.detectors.simulated import T0, errors, quiet, spec, watch
 
@@ -132,14 +133,11 @@ def test_the_threshold_itself_is_no_crossing() -> None:
     gauge = (spec("gauge"), quiet("gauge", np.random.default_rng(5), N + 40))
     gauge[1][N:] += 60.0
     ticks = GAP + 5  # the first look has just been taken
-    first = fed(seated(gauge), ticks, gauge)._subjects[0]
-    assert first.plain is not None
-    assert first.statistics[-1] > LIMIT
+    first = fed(seated(gauge), ticks, gauge)
+    assert first._subjects[0].statistics[-1] > LIMIT
     twin = seated(gauge)
-    subject: Subject = twin._subjects[0]
-    assert subject.plain is not None
-    subject.plain.joint = max(finding.ratio for finding in first.plain.findings)
-    fed(twin, ticks, gauge)
+    twin._panel._value_tracks._joint = first._panel._value_tracks._most.copy()
+    subject: Subject = fed(twin, ticks, gauge)._subjects[0]
     assert (subject.statistics[-1], subject.crossings) == (LIMIT, 0)
 
 
@@ -211,7 +209,7 @@ def test_a_series_that_only_informs_decides_nothing(is_closed: bool) -> None:
 def test_a_change_that_is_still_there_at_the_end_is_no_all_clear() -> None:
     judge = _pair()
     first, second = _said(judge)
-    judge._subjects[0].has_crossed = True
+    judge._panel.has_crossed[0] = True
     still = witness.Testimony(evidence=replace(first.evidence, state="not_sure", is_present=True), excuse="")
     verdict = _concluded(judge, [still, second], 31, is_closed=True)
     assert (verdict.state, verdict.reason) == ("inconclusive", "not_confirmed")

@@ -1,0 +1,168 @@
+"""What the past of one series says of every contrast a watch will make: the ruler it is measured with.
+
+Made once, when a watch starts, and frozen: the marks of `ruler`, the level that each contrast starts from,
+and the smallest change that matters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.contrast import Before, Samples, before, count_contrast, value_contrasts
+from detectors.looks import Look
+from detectors.model import BoolArray, FloatArray, IntArray
+from detectors.ruler import Mark, make_mark, placebo_origins
+
+_DAY_S = 86400.0
+_HISTORY_MIN = 3  # lengths of a look, for it to be taken at all
+_SCALE_PART = 0.05  # of the s.d. of the last day: contrasts are not believed to be finer than that
+_ROUGH = 1.2  # over the s.d. of a mean of independent samples
+_LEAST_PART = 0.1  # of the smallest change that matters
+_LOCAL_EVENTS = 10.0  # events at the usual rate that steady the rate of the ticks just before a deploy
+_RATE_TICKS = 2  # lengths of a look before the deploy that give the local rate
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One contrast of a watch: a look, at the level or at the tail."""
+
+    look: Look
+    is_tail: bool
+
+
+def columns_of(looks: Sequence[Look]) -> tuple[Column, ...]:
+    """Every contrast of the looks, in an order that all series of a watch share."""
+    kinds = ((look, is_tail) for look in looks for is_tail in ((False, True) if look.sees_tail else (False,)))
+    return tuple(Column(look, is_tail) for look, is_tail in kinds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """One series before the deploy, column by column (`columns_of` its looks).
+
+    marks: None where the past is too short for that contrast. reference: what the contrast starts from, shape
+    (M,): a level or tail on the scale of the scores, or a share of events. least: the smallest change that
+    matters, shape (M,), in the same unit. last: the last value seen, NaN without one (of events: NaN).
+    trials: usual trials of a tick, for a series of events.
+    """
+
+    marks: tuple[Mark | None, ...]
+    reference: FloatArray
+    least: FloatArray
+    last: float = math.nan
+    trials: float = 0.0
+
+    @property
+    def has_own(self) -> bool:
+        """Whether some limit rests on the series' own tail."""
+        return any(mark is not None and mark.has_own for mark in self.marks)
+
+
+def past_of_values(
+    history: FloatArray,
+    looks: Sequence[Look],
+    step_s: float,
+    free: BoolArray,
+    least: Callable[[float], float],
+    alpha: float,
+) -> Past:
+    """The past of a series on the worse-is-up scale.
+
+    history: shape (n,), NaN = missing. free: origins that are placebos, as `placebo_origins` gives them.
+    least: the smallest rise that matters, from the level before. alpha: what all looks may spend.
+    """
+    columns, n = columns_of(looks), len(history)
+    marks: list[Mark | None] = [None] * len(columns)
+    reference, smallest = np.full(len(columns), np.nan), np.full(len(columns), np.nan)
+    seen = np.flatnonzero(np.isfinite(history))
+    if not seen.size:
+        return Past(marks=tuple(marks), reference=reference, least=smallest)
+    samples = Samples.of(history)
+    origins, places = placebo_origins(n, step_s)
+    floor, rough = _floors(history, samples.filled, step_s, least)
+    bases: dict[int, Before] = {}
+    made: dict[Look, list[FloatArray]] = {}
+    for c, column in enumerate(columns):
+        look = column.look
+        if n < _HISTORY_MIN * look.length + 4:
+            continue
+        base = bases.get(look.length) or before(samples, origins, look.length)
+        bases[look.length] = base
+        reference[c] = base.tail[0] if column.is_tail else base.level[0]
+        if not math.isfinite(base.level[0]):
+            continue
+        smallest[c] = least(float(base.level[0]))
+        if look not in made:
+            made[look] = value_contrasts(samples, origins, look, base)
+        contrast = made[look][int(column.is_tail)]
+        least_scale = max(floor, _ROUGH * rough / math.sqrt(look.length))
+        marks[c] = make_mark(contrast, look, column.is_tail, places, free, least_scale, alpha, n)
+    # What a gap that begins with the deploy is filled with; not older than the longest look.
+    newest = history[max(n - max(look.length for look in looks), 0) :]
+    newest = newest[np.isfinite(newest)]
+    last = float(newest[-1]) if newest.size else math.nan
+    return Past(marks=tuple(marks), reference=reference, least=smallest, last=last)
+
+
+def _floors(
+    history: FloatArray, filled: FloatArray, step_s: float, least: Callable[[float], float]
+) -> tuple[float, float]:
+    """(least scale of any contrast, s.d. of a sample from one tick to the next)."""
+    day = max(round(_DAY_S / step_s), 1)
+    steps = np.diff(filled)
+    rough = 0.0
+    if steps.size:
+        rough = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / math.sqrt(2.0)
+    wide = _SCALE_PART * float(np.nanstd(history[-day:])) if np.isfinite(history[-day:]).any() else 0.0
+    return max(wide, _LEAST_PART * least(float(np.median(filled[-day:]))), 1e-12), rough
+
+
+def past_of_counts(
+    events: FloatArray,
+    trials: FloatArray,
+    looks: Sequence[Look],
+    step_s: float,
+    free: BoolArray,
+    least: Callable[[float], float],
+    alpha: float,
+) -> Past:
+    """The past of a series of bad events among trials.
+
+    events, trials: shape (n,), 0 of 0 = missing. free, alpha: as for `past_of_values`. least: the smallest
+    rise of the share that matters, from the share before.
+    """
+    columns, n = columns_of(looks), len(events)
+    marks: list[Mark | None] = [None] * len(columns)
+    reference, smallest = np.full(len(columns), np.nan), np.full(len(columns), np.nan)
+    origins, _ = placebo_origins(n, step_s)
+    day = max(round(_DAY_S / step_s), 1)
+    for c, column in enumerate(columns):
+        look = column.look
+        # Of events the upper fifth of the ticks says nothing that their sum does not.
+        if column.is_tail or n < _HISTORY_MIN * look.length + 4:
+            continue
+        rate = rates_before(events, trials, origins, _RATE_TICKS * look.length, day)
+        contrast = count_contrast(events, trials, rate, origins, look)
+        # No season: the share of failures has less of it than the number of requests.
+        marks[c] = make_mark(contrast, look, False, 0, free, 1.0, alpha, n)
+        reference[c], smallest[c] = rate[0], least(float(rate[0]))
+    usual = float(trials.sum()) / max(int(np.count_nonzero(trials)), 1)
+    return Past(marks=tuple(marks), reference=reference, least=smallest, trials=usual)
+
+
+def rates_before(
+    events: FloatArray, trials: FloatArray, origins: IntArray, local: int, usual: int
+) -> FloatArray:
+    """Share of events before each origin, shape (J,): that of the `usual` ticks before, or of the `local`
+    ones when it is higher, steadied by ten events at the usual rate. So trouble from before is nobody's
+    deploy."""
+    k, n = (np.concatenate([[0.0], np.cumsum(x)]) for x in (events, trials))
+    far, near = np.maximum(origins - usual, 0), np.maximum(origins - local, 0)
+    rate = (k[origins] - k[far] + 0.5) / (n[origins] - n[far] + 1.0)
+    steady = (k[origins] - k[near] + _LOCAL_EVENTS) / (n[origins] - n[near] + _LOCAL_EVENTS / rate)
+    result: FloatArray = np.maximum(rate, steady)
+    return result
