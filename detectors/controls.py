@@ -28,7 +28,7 @@ def choose_beta(target: FloatArray, control: FloatArray) -> float:
     half = len(both) // 2
     betas = []
     for fit, test in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
-        beta = float(np.clip(x[fit] @ y[fit] / max(float(x[fit] @ x[fit]), 1e-12), 0.0, 1.5))
+        beta = float(np.clip(np.sum(x[fit] * y[fit]) / max(float(np.sum(x[fit] ** 2)), 1e-12), 0.0, 1.5))
         left = float(np.sum((y[test] - beta * x[test]) ** 2))
         if left > (1.0 - _GAIN_MIN) * float(np.sum(y[test] ** 2)):
             return 0.0

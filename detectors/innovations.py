@@ -59,9 +59,11 @@ def _stable(phi: FloatArray) -> FloatArray:
 def _choose_phi(u: FloatArray, seen: FloatArray) -> FloatArray:
     """Yule-Walker coefficients of the order 0 to 3 with the least BIC; u has zeros where not seen."""
     n = float(seen.sum())
+    # Sums, not products of vectors: those are shared out to threads, which cost more than they save here, and
+    # their last digits differ from one processor to the next.
     gamma = np.array(
         [
-            float(u[k:] @ u[: len(u) - k]) / max(float(seen[k:] @ seen[: len(u) - k]), 1.0)
+            float(np.sum(u[k:] * u[: len(u) - k])) / max(float(np.sum(seen[k:] * seen[: len(u) - k])), 1.0)
             for k in range(_ORDER_MAX + 1)
         ]
     )

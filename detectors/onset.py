@@ -66,9 +66,9 @@ def onset_evidence(noise: Noise, r: FloatArray, w: FloatArray) -> FloatArray:
         s[:to] += part * score[k:]
         v[:to] += part * part
         m[:to] += part * level[k:]
-    base = max(float(level @ level), 1e-300)
+    base = max(float(np.sum(level * level)), 1e-300)
     v = np.maximum(v - m * m / base, 0.0)
-    s = s - m * float(level @ score) / base
+    s = s - m * float(np.sum(level * score)) / base
     return log_mixture(s, v)
 
 
@@ -102,8 +102,8 @@ def locate(
     none = float(np.exp(np.log(_NO_CHANGE) - top))
     changed = max(float(mass.sum()), 1e-300)
     part = mass / np.maximum(prior, 1e-300)
-    shares = {d.id: float(part @ q) / (changed + none) for d, q in zip(group, priors, strict=False)}
-    shares["before"] = float(part @ priors[-1]) / (changed + none)
+    shares = {d.id: float(np.sum(part * q)) / (changed + none) for d, q in zip(group, priors, strict=False)}
+    shares["before"] = float(np.sum(part * priors[-1])) / (changed + none)
     shares["none"] = none / (changed + none)
     order = np.argsort(-mass, kind="stable")
     inside = order[: int(np.searchsorted(np.cumsum(mass[order]), _MASS * changed)) + 1]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from detectors.looks import Look
 from detectors.model import BoolArray, FloatArray, IntArray
-from detectors.tails import student_quantile, tail_quantile
+from detectors.tails import quantile, student_quantile, tail_quantile
 
 _DAY_S = 86400.0
 _ORIGINS_MAX = 1200
@@ -84,7 +85,7 @@ def make_mark(
     if usable.sum() < _VALUES_MIN:
         return None
     size = np.abs(clean[usable])
-    scale = max(float(np.sqrt(np.mean(np.minimum(size, np.quantile(size, _CUT_AT)) ** 2))), floor)
+    scale = max(float(np.sqrt(np.mean(np.minimum(size, quantile(np.sort(size), _CUT_AT)) ** 2))), floor)
     past = np.where(usable, clean / scale, np.nan)
     windows = float(usable.mean()) * ticks / look.length
     share = alpha * (_LATE_SHARE if look.is_late else 1.0 - _LATE_SHARE)
@@ -126,24 +127,33 @@ def season_of(contrast: FloatArray, places: int) -> FloatArray:
     none = np.zeros(count)
     if not places or count <= places:
         return none
-    total, found = np.zeros(count), np.zeros(count)
-    for day in range(-_DAYS_BESIDE, _DAYS_BACK + 1):
-        there = np.arange(count) + day * places
-        valid = (there >= 1) & (there < count) & (day != 0)
-        if day > _DAYS_BESIDE:
-            valid[1:] = False
-        value = np.where(valid, contrast[np.clip(there, 0, count - 1)], np.nan)
-        known = np.isfinite(value)
-        total[known] += value[known]
-        found += known
-    mean = np.where(found > 0.0, total / np.maximum(found, 1.0), 0.0)
-    tried = np.isfinite(contrast) & (found > 0.0)
+    value = np.append(contrast, np.nan)[_same_time(count, places)]
+    known = np.isfinite(value)
+    total, found = np.where(known, value, 0.0).sum(axis=0), known.sum(axis=0)
+    mean = np.where(found > 0, total / np.maximum(found, 1), 0.0)
+    tried = np.isfinite(contrast) & (found > 0)
     tried[0] = False
     if tried.sum() < _SEASON_MIN:
         return none
     seen, told = contrast[tried], mean[tried]
-    cut = float(np.quantile(np.abs(seen), _CUT_AT))
+    cut = quantile(np.sort(np.abs(seen)), _CUT_AT)
     error = [float(np.mean(np.minimum(np.abs(seen - b * told), cut) ** 2)) for b in (0.0, 0.5, 1.0)]
     error[0] *= 1.0 - _GAIN_MIN
     result: FloatArray = (0.0, 0.5, 1.0)[int(np.argmin(error))] * mean
     return result
+
+
+@lru_cache(maxsize=8)
+def _same_time(count: int, places: int) -> IntArray:
+    """Where each of `count` origins finds its time on other days, shape (days, count); `count` = nowhere.
+
+    Cached because every contrast of every series of a watch asks for the same.
+    """
+    rows = []
+    for day in range(-_DAYS_BESIDE, _DAYS_BACK + 1):
+        there = np.arange(count) + day * places
+        is_valid = (there >= 1) & (there < count) & (day != 0)
+        if day > _DAYS_BESIDE:
+            is_valid[1:] = False
+        rows.append(np.where(is_valid, there, count))
+    return np.array(rows)
