@@ -1,62 +1,100 @@
 """What a stretch of ticks after the deploy has that the stretch before it had not.
 
 Both sides are robust on the side that matters: the level after is one that the series kept to for most of the
-stretch, so that a spike does not pass for a level; the level before is the higher of the whole stretch and
-its newer half, so that trouble that began shortly before the deploy is not blamed on it.
+stretch, so that a spike does not pass for a level; what came before counts with its newer half where that
+was worse, so that trouble that began shortly before the deploy is not blamed on it. Three things are
+compared: the level, the upper fifth, and how far the upper half spreads.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from detectors.looks import Look
 from detectors.model import FloatArray, IntArray
+from detectors.tails import quantile
 
+Kind = Literal["level", "tail", "spread"]
+KINDS: tuple[Kind, ...] = ("level", "tail", "spread")
 SEEN_AFTER = 0.6  # of the ticks of a stretch after the deploy
 SEEN_BEFORE = 0.5
 _ALONE = 1.2
 _CUT = 5  # a fifth of the samples is cut off
+_STRAYS = 1.0  # times its usual size: how far the newer half may lie above the level before it counts
+_CUT_AT = 0.99  # quantile beyond which a placebo adds no more to the scale
+_PARTS = 60
+_PART_MIN = 3
 _KEPT = 0.4  # the level must be reached by all but this share of the samples
 
 
-def level_after(window: FloatArray) -> FloatArray:
-    """Level that a stretch keeps to, shape (...,) from (..., length): mean of its lower four fifths, and no
-    more than its 40 % quantile."""
-    length = window.shape[-1]
-    ranked = np.sort(window, axis=-1)
+def level_after(ranked: FloatArray) -> FloatArray:
+    """Level that a stretch keeps to, shape (...,) from its sorted ticks, (..., length): mean of its lower
+    four fifths, and no more than its 40 % quantile."""
+    length = ranked.shape[-1]
     kept = length - (max(1, length // _CUT) if length >= 3 else 0)
     place = 1 if length == 3 else int(_KEPT * (length - 1))
     result: FloatArray = np.minimum(ranked[..., :kept].mean(axis=-1), ranked[..., place])
     return result
 
 
-def level_before(window: FloatArray) -> FloatArray:
-    """Level of a stretch, shape (...,) from (..., length): the higher of the trimmed means of the whole and
-    of its newer half."""
-    half = max(3, window.shape[-1] // 2)
-    if half >= window.shape[-1]:
-        return _trimmed(window)
-    result: FloatArray = np.maximum(_trimmed(window), _trimmed(window[..., -half:]))
+def trimmed(ranked: FloatArray) -> FloatArray:
+    """Mean of a sorted stretch without its highest and its lowest fifth, shape (...,) from (..., length)."""
+    length = ranked.shape[-1]
+    cut = max(1, length // _CUT) if length >= 3 else 0
+    result: FloatArray = ranked[..., cut : length - cut].mean(axis=-1)
     return result
 
 
-def tail_after(window: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(80 % quantile of a stretch, the lower of those of its halves), shapes (...,) from (..., length).
-
-    The first finds what leaves the middle untouched: a slow fifth, flapping, larger variance. The second
-    tells whether both halves have it.
-    """
-    half = window.shape[-1] // 2
-    both: FloatArray = np.minimum(_upper(window[..., :half]), _upper(window[..., -half:]))
-    return _upper(window), both
+def level_before(window: FloatArray) -> FloatArray:
+    """Level of a stretch, shape (...,) from (..., length): the higher of the trimmed means of the whole and
+    of its newer half."""
+    result: FloatArray = np.maximum(
+        trimmed(np.sort(window, axis=-1)), trimmed(np.sort(_newest(window), axis=-1))
+    )
+    return result
 
 
-def tail_before(window: FloatArray) -> FloatArray:
-    """80 % quantile of a stretch or of its newer half, whichever is higher; shape (...,)."""
+def upper(ranked: FloatArray) -> FloatArray:
+    """80 % quantile of a sorted stretch, shape (...,) from (..., length): finds what leaves the middle
+    untouched, as a slow fifth or flapping."""
+    result: FloatArray = ranked[..., round(0.8 * (ranked.shape[-1] - 1))]
+    return result
+
+
+def spread(ranked: FloatArray) -> FloatArray:
+    """By how much the upper half of a sorted stretch exceeds its median, on average and without the largest
+    tenth; shape (...,) from (..., length)."""
+    length = ranked.shape[-1]
+    half = length // 2
+    cut = min(max(1, length // 10), length - half - 1)
+    result: FloatArray = ranked[..., half : length - cut].mean(axis=-1) - ranked[..., half]
+    return result
+
+
+def sorted_halves(window: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The older and the newer half of a stretch, each sorted, (..., length // 2)."""
     half = max(window.shape[-1] // 2, 1)
-    result: FloatArray = np.maximum(_upper(window), _upper(window[..., -half:]))
+    return np.sort(window[..., :half], axis=-1), np.sort(window[..., -half:], axis=-1)
+
+
+def _newest(window: FloatArray) -> FloatArray:
+    """The newer half of a stretch, three ticks at least."""
+    return window[..., -max(3, window.shape[-1] // 2) :]
+
+
+def condensed(window: FloatArray) -> FloatArray:
+    """A stretch of two hundred ticks or more as the means of its sixtieths, so that a look over a day costs
+    no more than one over an hour; the oldest ticks that fill no sixtieth are left out."""
+    length = window.shape[-1]
+    size = length // _PARTS
+    if size < _PART_MIN:
+        return window
+    count = length // size
+    parts = window[..., length - count * size :].reshape(*window.shape[:-1], count, size)
+    result: FloatArray = parts.mean(axis=-1)
     return result
 
 
@@ -73,19 +111,6 @@ def carried(y: FloatArray) -> FloatArray:
     return np.where(np.isfinite(result), result, 0.0)
 
 
-def _trimmed(window: FloatArray) -> FloatArray:
-    length = window.shape[-1]
-    cut = max(1, length // _CUT) if length >= 3 else 0
-    result: FloatArray = np.sort(window, axis=-1)[..., cut : length - cut].mean(axis=-1)
-    return result
-
-
-def _upper(window: FloatArray) -> FloatArray:
-    place = round(0.8 * (window.shape[-1] - 1))
-    result: FloatArray = np.partition(window, place, axis=-1)[..., place]
-    return result
-
-
 @dataclass(frozen=True, slots=True)
 class Samples:
     """One series ready to be compared. y: shape (n,), more is worse, NaN = missing; filled: without gaps;
@@ -100,30 +125,60 @@ class Samples:
         """From the series itself."""
         return cls(y, carried(y), np.concatenate([[0.0], np.cumsum(np.isfinite(y))]))
 
+    def window(self, start: IntArray, length: int) -> FloatArray:
+        """The stretches that begin at `start`, shape (J,); of shape (J, length), or shorter if condensed."""
+        return condensed(self.filled[start[:, None] + np.arange(length)])
+
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What `length` ticks before each origin were like: levels and tails, shape (J,), NaN where too little
-    was seen. Looks of one length share it."""
+    """What `length` ticks before each origin were like: each of shape (J,), NaN where too little was seen.
+    Looks of one length share it."""
 
     length: int
     level: FloatArray
     tail: FloatArray
+    spread: FloatArray
 
 
-def before(samples: Samples, origins: IntArray, length: int) -> Before:
-    """The stretches before `origins`, shape (J,): indices of the series."""
+def before(samples: Samples, origins: IntArray, length: int, reach: int = 1) -> Before:
+    """The stretches before `origins`, shape (J,): indices of the series.
+
+    reach: lengths that the level rests on; a longer stretch is known better, unless the series wanders. The
+    newer half of the last length counts where it lies higher than it usually strays; of tails and spreads it
+    always does.
+    """
     start = origins - length
     at = np.flatnonzero(start >= 0)
     at = at[samples.seen[origins[at]] - samples.seen[start[at]] >= SEEN_BEFORE * length]
-    window = samples.filled[start[at, None] + np.arange(length)]
-    level, tail = np.full(len(origins), np.nan), np.full(len(origins), np.nan)
-    level[at], tail[at] = level_before(window), tail_before(window)
-    return Before(length, level, tail)
+    window = samples.window(start[at], length)
+    ranked, newest = np.sort(window, axis=-1), np.sort(_newest(window), axis=-1)
+    whole = trimmed(ranked)
+    longer = np.flatnonzero(origins[at] >= reach * length) if reach > 1 else at[:0]
+    if len(longer):
+        far = samples.window(origins[at[longer]] - reach * length, reach * length)
+        whole[longer] = trimmed(np.sort(far, axis=-1))
+    rise = trimmed(newest) - whole
+    made = [np.full(len(origins), np.nan) for _ in KINDS]
+    made[0][at] = whole + np.maximum(rise - _STRAYS * usual_size(rise), 0.0)
+    made[1][at] = np.maximum(upper(ranked), upper(newest))
+    made[2][at] = np.maximum(spread(ranked), spread(newest))
+    return Before(length, *made)
 
 
-def value_contrasts(samples: Samples, origins: IntArray, look: Look, base: Before) -> list[FloatArray]:
-    """[contrast of the levels], and where the look sees the tail [contrast of the tails]; each of shape (J,).
+def usual_size(values: FloatArray) -> float:
+    """Root mean square of what is finite, cut at its 99 % quantile, as an incident is no noise; else 0."""
+    size = np.abs(values[np.isfinite(values)])
+    if not size.size:
+        return 0.0
+    return float(np.sqrt(np.mean(np.minimum(size, quantile(np.sort(size), _CUT_AT)) ** 2)))
+
+
+def value_contrasts(
+    samples: Samples, origins: IntArray, look: Look, base: Before, floor: float
+) -> list[FloatArray]:
+    """The contrasts of a look, in the order of `KINDS`, each of shape (J,): levels, and where the look sees
+    the tail also tails and the logarithm of spreads. floor: added to both spreads.
 
     NaN where a stretch leaves the series or too little of it was seen.
     """
@@ -131,14 +186,19 @@ def value_contrasts(samples: Samples, origins: IntArray, look: Look, base: Befor
     last = first + look.length
     at = np.flatnonzero((last <= len(samples.y)) & np.isfinite(base.level))
     at = at[samples.seen[last[at]] - samples.seen[first[at]] >= SEEN_AFTER * look.length]
-    after = samples.filled[first[at, None] + np.arange(look.length)]
-    level = np.full(len(origins), np.nan)
-    level[at] = level_after(after) - base.level[at]
-    if not look.sees_tail:
-        return [level]
-    tail = np.full(len(origins), np.nan)
-    tail[at] = tail_after(after)[0] - base.tail[at]
-    return [level, tail]
+    ranked = np.sort(samples.window(first[at], look.length), axis=-1)
+    made = [np.full(len(origins), np.nan) for _ in (KINDS if look.sees_tail else KINDS[:1])]
+    made[0][at] = level_after(ranked) - base.level[at]
+    if look.sees_tail:
+        made[1][at] = upper(ranked) - base.tail[at]
+        made[2][at] = log_ratio(spread(ranked), base.spread[at], floor)
+    return made
+
+
+def log_ratio(after: FloatArray, base: FloatArray, floor: FloatArray | float) -> FloatArray:
+    """Logarithm of one spread over another; `floor` keeps two that are next to nothing alike."""
+    result: FloatArray = np.log((after + floor) / (base + floor))
+    return result
 
 
 def count_contrast(

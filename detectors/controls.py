@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.contrast import carried, level_after, level_before
+from detectors.contrast import carried, condensed, level_after, level_before
 from detectors.model import FloatArray
 from detectors.scores import Score, Scores
 
@@ -98,7 +98,7 @@ class Companions:
             self._last[i] = filled[-1] if len(filled) else 0.0
             for j, length in enumerate(self._lengths):
                 if length <= len(filled):
-                    self._before[i, j] = float(level_before(filled[None, -length:])[0])
+                    self._before[i, j] = float(level_before(condensed(filled[None, -length:]))[0])
         self._y = np.zeros((len(companies), max(room, 1)))
         self._ticks = 0
 
@@ -124,7 +124,8 @@ class Companions:
         made = np.zeros(self._before.shape)
         for j, length in enumerate(self._lengths):
             if length <= self._ticks:
-                made[:, j] = level_after(self._y[:, self._ticks - length : self._ticks]) - self._before[:, j]
+                window = condensed(self._y[:, self._ticks - length : self._ticks])
+                made[:, j] = level_after(np.sort(window, axis=-1)) - self._before[:, j]
         result: FloatArray = np.where(np.isfinite(made), made, 0.0)
         return result
 

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detectors.contrast import Before, Samples, before, count_contrast, value_contrasts
+from detectors.contrast import (
+    KINDS,
+    Before,
+    Kind,
+    Samples,
+    before,
+    count_contrast,
+    usual_size,
+    value_contrasts,
+)
 from detectors.looks import Look
 from detectors.model import BoolArray, FloatArray, IntArray
 from detectors.ruler import Mark, make_mark, placebo_origins
@@ -22,6 +31,7 @@ _HISTORY_MIN = 3  # lengths of a look, for it to be taken at all
 _SCALE_PART = 0.05  # of the s.d. of the last day: contrasts are not believed to be finer than that
 _ROUGH = 1.2  # over the s.d. of a mean of independent samples
 _LEAST_PART = 0.1  # of the smallest change that matters
+_GAIN_MIN = 0.03  # of the usual size that a longer stretch before must save
 _LOCAL_EVENTS = 10.0  # events at the usual rate that steady the rate of the ticks just before a deploy
 _RATE_TICKS = 2  # lengths of a look before the deploy that give the local rate
 
@@ -31,13 +41,12 @@ class Column:
     """One contrast of a watch: a look, at the level or at the tail."""
 
     look: Look
-    is_tail: bool
+    kind: Kind
 
 
 def columns_of(looks: Sequence[Look]) -> tuple[Column, ...]:
     """Every contrast of the looks, in an order that all series of a watch share."""
-    kinds = ((look, is_tail) for look in looks for is_tail in ((False, True) if look.sees_tail else (False,)))
-    return tuple(Column(look, is_tail) for look, is_tail in kinds)
+    return tuple(Column(look, kind) for look in looks for kind in (KINDS if look.sees_tail else KINDS[:1]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +63,7 @@ class Past:
     reference: FloatArray
     least: FloatArray
     last: float = math.nan
+    floor: float = 0.0
     trials: float = 0.0
 
     @property
@@ -90,22 +100,34 @@ def past_of_values(
         look = column.look
         if n < _HISTORY_MIN * look.length + 4:
             continue
-        base = bases.get(look.length) or before(samples, origins, look.length)
+        base = bases.get(look.length) or base_of(samples, origins, look, floor)
         bases[look.length] = base
-        reference[c] = base.tail[0] if column.is_tail else base.level[0]
+        reference[c] = getattr(base, column.kind)[0]
         if not math.isfinite(base.level[0]):
             continue
         smallest[c] = least(float(base.level[0]))
         if look not in made:
-            made[look] = value_contrasts(samples, origins, look, base)
-        contrast = made[look][int(column.is_tail)]
+            made[look] = value_contrasts(samples, origins, look, base, floor)
+        contrast = made[look][KINDS.index(column.kind)]
         least_scale = max(floor, _ROUGH * rough / math.sqrt(look.length))
-        marks[c] = make_mark(contrast, look, column.is_tail, places, free, least_scale, alpha, n)
+        if column.kind == "spread":
+            least_scale = 0.5 / math.sqrt(look.length)
+        marks[c] = make_mark(contrast, look, column.kind != "level", places, free, least_scale, alpha, n)
     # What a gap that begins with the deploy is filled with; not older than the longest look.
     newest = history[max(n - max(look.length for look in looks), 0) :]
     newest = newest[np.isfinite(newest)]
     last = float(newest[-1]) if newest.size else math.nan
-    return Past(marks=tuple(marks), reference=reference, least=smallest, last=last)
+    return Past(marks=tuple(marks), reference=reference, least=smallest, last=last, floor=floor)
+
+
+def base_of(samples: Samples, origins: IntArray, look: Look, floor: float) -> Before:
+    """What came before, over one length or two, whichever foretells the placebos better."""
+    one, two = (before(samples, origins, look.length, reach) for reach in (1, 2))
+    # One look of that length tells; its tail is left out, because only levels differ.
+    level = replace(look, sees_tail=False)
+    after = value_contrasts(samples, origins, level, one, floor)[0] + one.level
+    error = [usual_size((after - base.level)[1:]) for base in (one, two)]
+    return two if error[1] < (1.0 - _GAIN_MIN) * error[0] else one
 
 
 def _floors(
@@ -143,7 +165,7 @@ def past_of_counts(
     for c, column in enumerate(columns):
         look = column.look
         # Of events the upper fifth of the ticks says nothing that their sum does not.
-        if column.is_tail or n < _HISTORY_MIN * look.length + 4:
+        if column.kind != "level" or n < _HISTORY_MIN * look.length + 4:
             continue
         rate = rates_before(events, trials, origins, _RATE_TICKS * look.length, day)
         contrast = count_contrast(events, trials, rate, origins, look)

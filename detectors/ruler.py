@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from detectors.contrast import usual_size
 from detectors.looks import Look
 from detectors.model import BoolArray, FloatArray, IntArray
 from detectors.tails import quantile, student_quantile, tail_quantile
@@ -84,8 +85,7 @@ def make_mark(
     usable[0] = False
     if usable.sum() < _VALUES_MIN:
         return None
-    size = np.abs(clean[usable])
-    scale = max(float(np.sqrt(np.mean(np.minimum(size, quantile(np.sort(size), _CUT_AT)) ** 2))), floor)
+    scale = max(usual_size(clean[usable]), floor)
     past = np.where(usable, clean / scale, np.nan)
     windows = float(usable.mean()) * ticks / look.length
     share = alpha * (_LATE_SHARE if look.is_late else 1.0 - _LATE_SHARE)

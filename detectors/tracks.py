@@ -14,7 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.contrast import SEEN_AFTER, level_after, root_after, tail_after
+from detectors.contrast import (
+    SEEN_AFTER,
+    Kind,
+    condensed,
+    level_after,
+    log_ratio,
+    root_after,
+    sorted_halves,
+    spread,
+    upper,
+)
 from detectors.model import BoolArray, FloatArray, IntArray
 from detectors.past import Column, Past
 
@@ -66,11 +76,11 @@ class Tracks:
         self._ticks = 0
         self._most = np.zeros(shape[0])
         self._most_faint = np.zeros(shape[0])
-        groups = {(c.look.length, c.is_tail): 0 for c in columns}
+        groups = {(c.look.length, c.kind): 0 for c in columns}
         # Contrasts of one length look at the same ticks, whenever they began.
         self._groups = [
-            (length, is_tail, np.array([i for i, c in enumerate(columns) if _is(c, length, is_tail)]))
-            for length, is_tail in groups
+            (length, kind, np.array([i for i, c in enumerate(columns) if _is(c, length, kind)]))
+            for length, kind in groups
         ]
 
     @property
@@ -90,7 +100,7 @@ class Tracks:
         sizes = [
             self._size_of(i, c, float((self._limit[i, c] * self._joint[i] + _POWER) * self._scale[i, c]))
             for c, column in enumerate(self._columns)
-            if not (column.is_tail or column.look.is_late) and np.isfinite(self._limit[i, c])
+            if column.kind == "level" and not column.look.is_late and np.isfinite(self._limit[i, c])
         ]
         return min(sizes, default=None)
 
@@ -98,7 +108,7 @@ class Tracks:
         """The size that belongs to a contrast of that size."""
         return contrast
 
-    def _show(self, rows: IntArray, column: int, length: int, is_tail: bool) -> Shown:
+    def _show(self, rows: IntArray, column: int, length: int, kind: Kind) -> Shown:
         """The newest `length` ticks of some series against the reference of that column."""
         raise NotImplementedError
 
@@ -108,7 +118,7 @@ class Tracks:
         slack: shape (S, M), what a change must exceed besides the smallest that matters.
         """
         self._ticks += 1
-        for length, is_tail, group in self._groups:
+        for length, kind, group in self._groups:
             due = np.array([c for c in group if self._is_due(c)], dtype=np.intp)
             wanted = (self._ratio[:, group] > 0.0).any(axis=1)
             if len(due):
@@ -116,7 +126,7 @@ class Tracks:
             rows = np.flatnonzero(wanted)
             if not len(rows):
                 continue
-            shown = self._show(rows, int(group[0]), length, is_tail)
+            shown = self._show(rows, int(group[0]), length, kind)
             for c in due:
                 self._take(rows, c, shown, slack)
             found = np.ix_(rows, group)
@@ -161,6 +171,7 @@ class ValueTracks(Tracks):
         self._y = np.full((len(pasts), max(room, 1)), np.nan)
         self._seen = np.zeros((len(pasts), max(room, 1) + 1), np.int32)
         self._last = np.array([p.last for p in pasts])
+        self._floor = np.array([p.floor for p in pasts])
 
     def take(self, values: FloatArray, slack: FloatArray | None = None) -> None:
         """The values of the next tick, shape (S,), NaN = missing."""
@@ -179,19 +190,27 @@ class ValueTracks(Tracks):
         self._newest_seen = is_seen
         self._advance(slack)
 
-    def _show(self, rows: IntArray, column: int, length: int, is_tail: bool) -> Shown:
+    def _show(self, rows: IntArray, column: int, length: int, kind: Kind) -> Shown:
         t = self._ticks
         low = max(t - length, 0)
         is_seen = self._newest_seen[rows] & (
             (self._seen[rows, t] - self._seen[rows, low]) / length >= SEEN_AFTER
         )
-        window = self._y[rows, low:t]
+        window = condensed(self._y[rows, low:t])
         reference = self._reference[rows, column]
-        if is_tail:
-            whole, half = (q - reference for q in tail_after(window))
-            return Shown(whole, whole, half, whole, is_seen)
-        size = level_after(window) - reference
-        return Shown(size, size, size, size, is_seen)
+        ranked = np.sort(window, axis=-1)
+        if kind == "level":
+            size = level_after(ranked) - reference
+            return Shown(size, size, size, size, is_seen)
+        older, newer = sorted_halves(window)
+        if kind == "tail":
+            size = upper(ranked) - reference
+            half = np.minimum(upper(older), upper(newer)) - reference
+            return Shown(size, size, half, size, is_seen)
+        size = spread(ranked) - reference
+        half = np.minimum(spread(older), spread(newer)) - reference
+        contrast = log_ratio(spread(ranked), reference, self._floor[rows])
+        return Shown(contrast, size, half, size, is_seen)
 
 
 class CountTracks(Tracks):
@@ -213,7 +232,7 @@ class CountTracks(Tracks):
         self._k[:, t], self._n[:, t] = events, trials
         self._advance()
 
-    def _show(self, rows: IntArray, column: int, length: int, is_tail: bool) -> Shown:
+    def _show(self, rows: IntArray, column: int, length: int, kind: Kind) -> Shown:
         t = self._ticks
         k, n = (x[rows, max(t - length, 0) : t] for x in (self._k, self._n))
         rate = self._reference[rows, column]
@@ -232,8 +251,8 @@ class CountTracks(Tracks):
         return float((np.sqrt(rate) + 0.5 * contrast / np.sqrt(trials)) ** 2 - rate)
 
 
-def _is(column: Column, length: int, is_tail: bool) -> bool:
-    return column.look.length == length and column.is_tail == is_tail
+def _is(column: Column, length: int, kind: Kind) -> bool:
+    return column.look.length == length and column.kind == kind
 
 
 def _share(events: FloatArray, trials: FloatArray, rate: FloatArray) -> FloatArray:

@@ -12,21 +12,25 @@ from scipy import stats
 
 from detectors.calibrate import calibrate, placebos
 from detectors.contrast import (
+    Before,
     Samples,
     before,
     carried,
+    condensed,
     count_contrast,
     level_after,
     level_before,
+    log_ratio,
     poisson_root,
-    tail_after,
-    tail_before,
+    spread,
+    trimmed,
+    upper,
     value_contrasts,
 )
 from detectors.controls import Companions, company_of
 from detectors.looks import Look, plan_looks
 from detectors.model import DeployInterval, JudgeSettings
-from detectors.past import columns_of, past_of_counts, past_of_values, rates_before
+from detectors.past import base_of, columns_of, past_of_counts, past_of_values, rates_before
 from detectors.plan import plan_watch
 from detectors.ruler import joint_limit, make_mark, placebo_origins, season_of
 from detectors.scores import Score
@@ -56,24 +60,54 @@ def test_the_shortest_look_is_mostly_not_a_restart() -> None:
         shortest = min(look.length for look in plan_looks(0, 120, step_s))
         window = np.zeros(shortest)
         window[: math.ceil(120.0 / step_s)] = 100.0
-        assert level_after(window) == 0.0
+        assert level_after(np.sort(window)) == 0.0
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=40), st.floats(0.1, 50.0), st.floats(-1e3, 1e3))
 def test_contrasts_follow_scale_and_offset(values: list[float], scale: float, offset: float) -> None:
-    window = np.array(values)
+    window = np.sort(values)
     moved = scale * window + offset
-    for measure in (level_after, level_before, tail_before, lambda w: tail_after(w)[0]):
+    for measure in (level_after, level_before, trimmed, upper):
         assert float(measure(moved)) == pytest.approx(
             scale * float(measure(window)) + offset, rel=1e-6, abs=1e-6
         )
+    assert float(spread(moved)) == pytest.approx(scale * float(spread(window)), rel=1e-6, abs=1e-6)
     assert level_after(window) <= level_before(window) + 1e-9 or len(values) < 5
 
 
 def test_what_came_before_the_deploy_raises_the_level_compared_with() -> None:
-    window = np.r_[np.zeros(10), np.full(10, 5.0)]
-    assert level_before(window) == 5.0
-    assert tail_before(window) == 5.0
+    y = np.random.default_rng(4).standard_normal(800)
+    y[690:700] += 20.0
+    samples, origins = Samples.of(y), np.arange(700, 40, -5)
+    for reach in (1, 2):
+        base = before(samples, origins, 20, reach)
+        # Its newer half is all trouble, less what halves usually stray.
+        assert base.level[0] > 10.0
+        assert base.tail[0] > 18.0
+        assert np.abs(base.level[8:]).max() < 1.0
+
+
+def test_a_longer_stretch_before_is_known_better() -> None:
+    samples, origins = Samples.of(np.random.default_rng(5).standard_normal(4000)), np.arange(4000, 100, -7)
+    short, long = (before(samples, origins, 20, reach).level.std() for reach in (1, 2))
+    assert long < 0.85 * short
+
+
+def test_the_spread_is_that_of_the_upper_half_without_its_largest_tenth() -> None:
+    quiet_one = np.sort(np.random.default_rng(6).standard_normal(200))
+    # Of a normal: the mean between its median and its 90 % quantile, (phi(0) - phi(1.2816)) / 0.4.
+    assert spread(quiet_one) == pytest.approx(0.558, abs=0.1)
+    spiked = np.append(quiet_one[:-10], np.full(10, 1e6))
+    assert spread(spiked) == pytest.approx(float(spread(quiet_one)), abs=0.1)
+    assert log_ratio(np.array(3.0), np.array(1.0), 0.0) == pytest.approx(math.log(3.0))
+
+
+def test_a_long_stretch_is_compared_by_its_sixtieths() -> None:
+    y = np.arange(1003.0)
+    assert condensed(y[:179]).shape == (179,)
+    parts = condensed(y)
+    assert parts.shape == (62,)
+    assert parts[-1] == y[-16:].mean()
 
 
 def test_a_gap_carries_the_last_value_and_too_large_a_gap_hides_the_look() -> None:
@@ -81,9 +115,9 @@ def test_a_gap_carries_the_last_value_and_too_large_a_gap_hides_the_look() -> No
     y = np.arange(40.0)
     y[22:27] = np.nan
     samples, origins = Samples.of(y), np.array([20, 12, 5, 35])
-    level, tail = value_contrasts(samples, origins, LOOK, before(samples, origins, LOOK.length))
+    level, *rest = value_contrasts(samples, origins, LOOK, before(samples, origins, LOOK.length), 1.0)
     assert np.isfinite(level).tolist() == [False, True, False, False]
-    assert np.isfinite(tail).tolist() == np.isfinite(level).tolist()
+    assert [np.isfinite(x).tolist() for x in rest] == [np.isfinite(level).tolist()] * 2
 
 
 def test_counts_are_measured_by_their_deviance_and_no_tick_decides_alone() -> None:
@@ -164,6 +198,12 @@ def test_one_deploy_alone_is_never_its_own_placebo() -> None:
     assert (here.scale, here.limit) == (there.scale, there.limit)
 
 
+def _base_here(samples: Samples, look: Look) -> Before:
+    """What the deploy at 600 is compared with: chosen by the placebos before it."""
+    base = base_of(Samples.of(samples.y[:600]), placebo_origins(600, 60.0)[0], look, 1.0)
+    return Before(look.length, base.level[:1], base.tail[:1], base.spread[:1])
+
+
 @pytest.mark.parametrize("kind", ["gauge", "ratio"])
 def test_live_and_placebo_are_the_same_comparison(kind: str) -> None:
     """What a watch finds in the last ticks of a series is what its placebo there would have found."""
@@ -196,7 +236,7 @@ def test_live_and_placebo_are_the_same_comparison(kind: str) -> None:
             value = count_contrast(data[:, 0], data[:, 1], rate, here, look)[0]
         else:
             samples = Samples.of(data[:, 0])
-            value = value_contrasts(samples, here, look, before(samples, here, look.length))[0][0]
+            value = value_contrasts(samples, here, look, _base_here(samples, look), 1.0)[0][0]
         # A change that stays counts from the last tick of its look to the end.
         ratio = (value - mark.expected) / mark.scale / mark.limit
         expected[look.first + look.length - 1 :] = np.maximum(expected[look.first + look.length - 1 :], ratio)
