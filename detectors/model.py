@@ -13,20 +13,32 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
 
-SeriesKind = Literal["ratio", "rate", "latency", "gauge", "count", "probe"]
+SeriesKind = Literal["ratio", "rate", "latency", "histogram", "gauge", "count", "probe"]
 Bad = Literal["up", "down"]
 
-# Two columns where a quotient would lose how much was seen: (numerator, denominator) and (failed, run).
-WIDTHS: Mapping[SeriesKind, int] = {"ratio": 2, "rate": 1, "latency": 1, "gauge": 1, "count": 1, "probe": 2}
+# Bins of a distribution; their bounds are `detectors.histogram.bounds`.
+HISTOGRAM_BINS = 34
+# Two columns where a quotient would lose how much was seen: (numerator, denominator) and (failed, run); as
+# many as there are bins where one quantile would lose what the others did.
+WIDTHS: Mapping[SeriesKind, int] = {
+    "ratio": 2,
+    "rate": 1,
+    "latency": 1,
+    "histogram": HISTOGRAM_BINS,
+    "gauge": 1,
+    "count": 1,
+    "probe": 2,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesSpec:
     """One named stream of one service, on a fixed grid.
 
-    unit: of the judged value ("ratio", "s", "per_step", or the user's). bad: the direction that is worse.
-    ignore_below_rel, ignore_below_abs: a change must exceed both, relative to the level before and in `unit`,
-    to be worth a rollback (0 = no such limit). acts: False for a series that informs but never acts.
+    unit: of the judged value ("ratio", "s", "per_step", or the user's); of a histogram what its bounds are
+    in. bad: the direction that is worse. ignore_below_rel, ignore_below_abs: a change must exceed both,
+    relative to the level before and in `effect_unit`, to be worth a rollback (0 = no such limit). acts: False
+    for a series that informs but never acts. quantile: of a histogram, what is shown of it.
     """
 
     name: str
@@ -37,11 +49,18 @@ class SeriesSpec:
     ignore_below_rel: float = 0.05
     ignore_below_abs: float = 0.0
     acts: bool = True
+    quantile: float = 0.95
 
     @property
     def width(self) -> int:
-        """Columns of a sample: 2 for `ratio` (numerator, denominator) and `probe` (failed, run), else 1."""
+        """Columns of a sample: 2 for `ratio` (numerator, denominator) and `probe` (failed, run), the bins of
+        a `histogram`, else 1."""
         return WIDTHS[self.kind]
+
+    @property
+    def effect_unit(self) -> str:
+        """Unit of what is said to have changed: of a histogram the share beyond a bound, else `unit`."""
+        return "ratio" if self.kind == "histogram" else self.unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

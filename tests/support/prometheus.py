@@ -22,6 +22,9 @@ from tests.support.servers import binary, free_port, running
 # Series text such as `x_total{pod="a"}` to its (epoch seconds, value) samples, ascending.
 Samples = Mapping[str, Iterable[tuple[float, float]]]
 
+# Options with which it keeps native histograms and takes them as `tests.support.native` sends them.
+TAKES_NATIVE = ("--enable-feature=native-histograms", "--web.enable-remote-write-receiver")
+
 
 def openmetrics(samples: Samples) -> str:
     """OpenMetrics text for `prometheus_server`; names ending in `_total` or `_bucket` become such."""
@@ -37,10 +40,13 @@ def prometheus_server(
     openmetrics: str | None = None,
     scrape_targets: Mapping[str, Sequence[str]] | None = None,
     scrape_interval_s: float = 1.0,
+    *,
+    takes_native: bool = False,
 ) -> Iterator[str]:
     """Base URL of a real Prometheus on loopback, ended with the block.
 
     openmetrics: its history (any time in the past). scrape_targets: job name to the `host:port` it scrapes.
+    takes_native: keeps native histograms, and takes them by remote write (`tests.support.native`).
     """
     prometheus, promtool = binary("prometheus", "prometheus"), binary("promtool", "prometheus")
     folder, port = tmp_path / "prometheus", free_port()
@@ -73,6 +79,7 @@ def prometheus_server(
         f"--web.listen-address=127.0.0.1:{port}",
         "--storage.tsdb.retention.time=100y",
         "--log.level=warn",
+        *(TAKES_NATIVE if takes_native else ()),
     ]
     with running(command, ready=lambda: _is_ready(url), log=folder / "log"):
         yield url

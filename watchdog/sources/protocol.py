@@ -14,7 +14,8 @@ class Query:
     """What one series needs from a source; `series_id` is `service/name`.
 
     counter: selector of a counter (kinds rate and count). numerator, denominator: counters of a ratio.
-    histogram with quantile: a classic histogram's `_bucket` selector (kind latency). gauge: selector of a
+    histogram: selector of a classic histogram's `_bucket` series (kind latency, with quantile; and kind
+    histogram, with the unit of its bounds) or of native ones (only kind histogram). gauge: selector of a
     gauge. query: finished PromQL, the escape. by: labels that identify the series beside the name.
     """
 
@@ -25,9 +26,19 @@ class Query:
     denominator: str | None = None
     histogram: str | None = None
     quantile: float = 0.95
+    unit: str = "s"
     gauge: str | None = None
     query: str | None = None
     by: tuple[str, ...] = ()
+
+    @property
+    def is_native(self) -> bool:
+        """Asks for native histograms: a whole distribution of a metric that does not name buckets."""
+        return (
+            self.kind == "histogram"
+            and self.histogram is not None
+            and not self.histogram.partition("{")[0].strip().endswith("_bucket")
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,6 +216,10 @@ def _demands(query: Query) -> list[Demand]:
                 Demand(parse_selector(query.numerator), query.by),
                 Demand(parse_selector(query.denominator), query.by),
             ]
+        if query.is_native:
+            raise Unreadable(
+                "a page of text has no native histograms: give the `_bucket` series of a classic one"
+            )
         if query.histogram is not None:
             return [Demand(parse_selector(query.histogram), (*query.by, "le"))]
         if query.counter is not None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detectors.model import FloatArray
+from detectors.histogram import bounds
+from detectors.model import WIDTHS, FloatArray
+from watchdog.sources.bins import per_bin, regrid
 from watchdog.sources.counters import LOOK_BACK, Fleet, increases, quantile
 from watchdog.sources.protocol import Grid, Query
 from watchdog.sources.unreadable import TooLarge, Unreadable
@@ -93,21 +95,29 @@ class Assembly:
         return self._increases(query, "", counts, grid)
 
     def _histogram(self, query: Query, streams: Sequence[Stream], grid: Grid) -> FloatArray:
+        if not streams:
+            return np.full((grid.n, WIDTHS[query.kind]), np.nan)
+        counts, upper = self._buckets(query, streams, grid)
+        if query.kind == "histogram":
+            totals = regrid(counts, upper, bounds(query.unit))
+            return per_bin(self._increases(query, "", totals, grid))
+        buckets = self._increases(query, "", counts, grid)
+        return quantile(buckets, upper, query.quantile)[:, np.newaxis]
+
+    def _buckets(self, query: Query, streams: Sequence[Stream], grid: Grid) -> tuple[FloatArray, FloatArray]:
+        """(cumulative counts by target and bound, shape (grid.n, targets, bounds); the bounds, ascending)."""
         by_bound: dict[float, list[Stream]] = {}
         for stream in streams:
             by_bound.setdefault(_bound(query, stream), []).append(stream)
-        if not streams:
-            return np.full((grid.n, 1), np.nan)
         if np.inf not in by_bound:
             raise Unreadable(
                 f"{query.histogram} has no +Inf bucket: give the selector of a `_bucket` counter"
             )
         keys = self._keys(by_bound[np.inf])
         _require_cells(grid.n * len(keys) * len(by_bound))
-        bounds = sorted(by_bound)
-        counts = np.stack([self._counts(by_bound[bound], keys, grid) for bound in bounds], axis=2)
-        buckets = self._increases(query, "", counts, grid)
-        return quantile(buckets, np.array(bounds), query.quantile)[:, np.newaxis]
+        upper = sorted(by_bound)
+        counts = np.stack([self._counts(by_bound[bound], keys, grid) for bound in upper], axis=2)
+        return counts, np.array(upper)
 
     def _keys(self, streams: Sequence[Stream]) -> dict[Key, int]:
         """Each target among the streams to its column."""

@@ -15,6 +15,7 @@ from aiohttp import web
 from prometheus_api_client import PrometheusConnect
 from pydantic import SecretStr
 
+from detectors.histogram import bounds
 from detectors.model import FloatArray
 from tests.support.prometheus import (
     FalsePrometheus,
@@ -185,6 +186,19 @@ async def test_a_histogram_gives_its_quantile(source: PrometheusSource) -> None:
     values, problem = await read(source, query, 70, 90)
     assert problem is None
     np.testing.assert_allclose(values, 0.1 + 0.4 * 0.5, atol=0.001)
+
+
+@pytest.mark.real
+async def test_a_classic_histogram_gives_its_whole_distribution(source: PrometheusSource) -> None:
+    query = Query(series_id="shop/latency", kind="histogram", histogram='latency_seconds_bucket{app="shop"}')
+    values, problem = await read(source, query, 70, 90)
+    assert problem is None
+    (of_a_tenth, of_a_half), edges = np.searchsorted(bounds("s"), [0.1, 0.5]), bounds("s")
+    # 10 requests a second: half of them up to 0.1 s, nine tenths up to 0.5 s; floor() moves one at most.
+    np.testing.assert_allclose(values[:, of_a_tenth], 300.0, atol=1)
+    np.testing.assert_allclose(values[:, of_a_half], 240.0, atol=2)
+    np.testing.assert_allclose(values[:, len(edges)], 60.0, atol=2)
+    np.testing.assert_array_equal(values.sum(axis=1), 600.0)
 
 
 @pytest.mark.real

@@ -13,6 +13,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import SecretStr
 
+from detectors.histogram import bounds
+from detectors.model import HISTOGRAM_BINS
 from tests.support.servers import free_port
 from watchdog.sources.protocol import Grid, Query, SourceReading
 from watchdog.sources.scrape import ScrapeSource
@@ -196,6 +198,32 @@ async def test_what_the_official_client_writes_is_read(pages: Pages) -> None:
             readings = await tick(source, number, *queries)
     assert [reading.problem for reading in readings] == [None] * 3
     assert [reading.values[-1].tolist() for reading in readings] == [[1, 11], [pytest.approx(0.3)], [3]]
+
+
+async def test_a_page_gives_the_whole_distribution_of_a_classic_histogram(pages: Pages) -> None:
+    registry = CollectorRegistry()
+    latency = Histogram("latency_seconds", "Latency.", ["code"], buckets=(0.1, 0.5), registry=registry)
+    query = Query(series_id="shop/latency", kind="histogram", histogram="latency_seconds_bucket")
+    async with opened(ScrapeSource(url=f"{pages.url}/metrics")) as source:
+        for number in range(4):
+            for seconds, code in ((0.05, "200"), (0.3, "200"), (0.3, "500"), (7.0, "200")):
+                latency.labels(code).observe(seconds)
+            pages.text["/metrics"] = generate_latest(registry).decode()
+            (reading,) = await tick(source, number, query)
+    assert reading.problem is None
+    row, edges = reading.values[-1], bounds("s")
+    filled = {int(i): row[i] for i in np.flatnonzero(row)}
+    of_a_tenth, of_a_half = np.searchsorted(edges, [0.1, 0.5])
+    assert filled == {of_a_tenth: 1.0, of_a_half: 2.0, len(edges): 1.0}
+
+
+async def test_a_page_has_no_native_histograms(pages: Pages) -> None:
+    async with opened(ScrapeSource(url=f"{pages.url}/metrics")) as source:
+        query = Query(series_id="a/b", kind="histogram", histogram="latency_seconds")
+        (reading,) = await tick(source, 0, query)
+    assert reading.problem is not None
+    assert "give the `_bucket` series" in reading.problem
+    assert reading.values.shape == (4, HISTOGRAM_BINS)
 
 
 async def test_a_long_history_is_missing_where_it_was_not_seen(pages: Pages) -> None:

@@ -127,6 +127,9 @@ async def test_after_an_outage_no_step_holds_the_increase_of_two(kind: str) -> N
         Query(series_id="a/b", kind="ratio", numerator="x_total"),
         Query(series_id="a/b", kind="count", counter="rate(x_total[5m])"),
         Query(series_id="a/b", kind="latency", histogram="x_total", quantile=0.9),
+        Query(series_id="a/b", kind="histogram", histogram="x_total"),
+        Query(series_id="a/b", kind="histogram", histogram="x_bucket"),
+        Query(series_id="a/b", kind="histogram"),
         Query(series_id="a/b", kind="gauge"),
     ],
 )
