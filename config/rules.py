@@ -18,10 +18,11 @@ from config.values import written_duration
 # A roll-out replaces the values of these labels, so a series they identify ends at every deploy.
 _REPLACED_BY_ROLLOUT = frozenset({"pod", "instance", "version", "container"})
 
-# Where finished PromQL goes: a ratio needs its counts, so it has no `query`.
-_ESCAPE = {
-    True: "A finished ratio goes under `query` of kind gauge.",
-    False: "Finished PromQL goes under `query`.",
+# Where finished PromQL goes, by kind: what is judged by its counts has no `query`. Without quotes, between
+# which a long text would be cut as a secret may be (`masking`).
+_ESCAPE: Mapping[str, str] = {
+    "ratio": "A finished ratio goes under query of kind gauge.",
+    "histogram": "A finished quantile goes under query of kind latency.",
 }
 
 
@@ -200,7 +201,16 @@ def _selectors(path: Keys, series: Series, tree: Tree) -> Iterator[Problem]:
         code, what = ("two-selectors", "has more than one of them") if whole else ("missing-key", "has not")
         yield tree.problem(code, f"{short(path)}: {_needs(series)}; it {what}.", path)
     for key in sorted(given - {"query"}):
-        yield from _selector((*path, key), getattr(series, key), tree)
+        yield from _selector((*path, key), getattr(series, key), tree, series.kind)
+    written = str(tree.value["services"][path[1]]["series"][path[3]].get("ignore_below", "%")).strip()
+    if series.kind == "histogram" and not written.endswith(("%", "pt")):
+        yield tree.problem(
+            "bad-magnitude",
+            f"a histogram is judged by shares of its requests, and `{written}` is none. Write 5% "
+            "of the share before, or 0.5pt.",
+            (*path, "ignore_below"),
+            on_value=True,
+        )
 
 
 def _needs(series: Series) -> str:
@@ -208,14 +218,14 @@ def _needs(series: Series) -> str:
     return f"a {series.kind} series needs {ways}"
 
 
-def _selector(path: Keys, text: str, tree: Tree) -> Iterator[Problem]:
+def _selector(path: Keys, text: str, tree: Tree, kind: str = "") -> Iterator[Problem]:
     if is_selector(text):
         return
     if is_expression(text):
         yield tree.problem(
             "ratio-is-a-query",
             f"{path[-1]} is an expression (`{text}`). Give the selector of the raw metric; rates are "
-            f"taken by the watchdog. {_ESCAPE[path[-1] in ('numerator', 'denominator')]}",
+            f"taken by the watchdog. {_ESCAPE.get(kind, 'Finished PromQL goes under query.')}",
             path,
             on_value=True,
         )

@@ -31,7 +31,7 @@ from config.values import (
 
 Mode = Literal["observe", "approve", "auto"]
 Scope = Literal["read", "deploy", "approve", "admin"]
-SeriesKind = Literal["ratio", "rate", "latency", "gauge", "count"]
+SeriesKind = Literal["ratio", "rate", "latency", "histogram", "gauge", "count"]
 
 # Ways to say where a series comes from: each is a set of keys that are given together.
 SELECTORS: Mapping[SeriesKind, tuple[tuple[str, ...], ...]] = {
@@ -40,6 +40,8 @@ SELECTORS: Mapping[SeriesKind, tuple[tuple[str, ...], ...]] = {
     "rate": (("counter",), ("query",)),
     "count": (("counter",), ("query",)),
     "latency": (("histogram",), ("gauge",), ("query",)),
+    # Whatever PromQL makes of a distribution is one number of it, so there is no `query` here either.
+    "histogram": (("histogram",),),
     "gauge": (("gauge",), ("query",)),
 }
 SELECTOR_KEYS = frozenset(key for ways in SELECTORS.values() for way in ways for key in way)
@@ -177,7 +179,8 @@ class Series(Section):
     bad: Literal["up", "down"] | None = None
     """The direction that is worse: `up`, except for `count`."""
     unit: str | None = None
-    """Shown with the values."""
+    """Shown with the values. Kind `histogram`: what its bounds are in; `s` (default) is told apart from 1 ms
+    to 64 s, any other unit from 1 to 65,536 of it."""
     counter: str | None = None
     """Selector of a counter: kinds `rate` and `count`."""
     numerator: str | None = None
@@ -185,17 +188,20 @@ class Series(Section):
     denominator: str | None = None
     """Selector of the counter of everything: kind `ratio`."""
     histogram: str | None = None
-    """Selector of a classic histogram's `_bucket` series: kind `latency`."""
+    """Selector of a classic histogram's `_bucket` series: kinds `latency` (one quantile is judged) and
+    `histogram` (the whole distribution); or of native histograms: kind `histogram`."""
     quantile: Number = Field(default=0.95, gt=0, lt=1)
-    """Which quantile of the histogram is judged."""
+    """Which quantile of a `latency` is judged, of a `histogram` shown."""
     gauge: str | None = None
     """Selector of a gauge: kinds `gauge` and `latency`."""
     query: str | None = None
-    """Finished PromQL, for what the selectors cannot say; not for `ratio`. It must return one series."""
+    """Finished PromQL, for what the selectors cannot say; not for `ratio` and `histogram`. It must return one
+    series."""
     by: tuple[str, ...] = ()
     """Labels that identify the series beside its name."""
     ignore_below: Magnitude | None = None
-    """A smaller change is not worth a rollback: `5%` of the level before, `0.5pt` of a share, `80ms`."""
+    """A smaller change is not worth a rollback: `5%` of the level before, `0.5pt` of a share, `80ms`. Of a
+    `histogram` the level is the share of requests above a bound."""
     acts: Switch = True
     """`false` for a series that informs but never causes a rollback."""
     impact: str | None = None

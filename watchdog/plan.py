@@ -25,6 +25,7 @@ _UNITS: Mapping[SeriesKind, str] = {
     "ratio": "ratio",
     "probe": "ratio",
     "latency": "s",
+    "histogram": "s",
     "rate": "per_step",
     "count": "per_step",
     "gauge": "",
@@ -206,14 +207,15 @@ def _series(name: str, service: Service, settings: Settings, step_s: float) -> t
 
 def _from_source(service: str, name: str, series: Series, settings: Settings, step_s: float) -> SeriesPlan:
     series_id = f"{service}/{name}"
-    is_share = series.kind == "ratio"
+    is_share = series.kind in ("ratio", "histogram")
+    unit = series.unit or _UNITS[series.kind]
     ignore = series.ignore_below
     return SeriesPlan(
         id=series_id,
         spec=SeriesSpec(
             name=name,
             kind=series.kind,
-            unit=series.unit or _UNITS[series.kind],
+            unit=unit,
             bad=series.bad or ("down" if series.kind == "count" else "up"),
             step_s=step_s,
             ignore_below_rel=_IGNORE_REL if ignore is None else ignore.relative or 0.0,
@@ -221,6 +223,7 @@ def _from_source(service: str, name: str, series: Series, settings: Settings, st
             if ignore is None
             else ignore.absolute or 0.0,
             acts=series.acts,
+            quantile=series.quantile,
         ),
         source=series.source or next(iter(settings.sources)),
         query=Query(
@@ -231,6 +234,7 @@ def _from_source(service: str, name: str, series: Series, settings: Settings, st
             denominator=series.denominator,
             histogram=series.histogram,
             quantile=series.quantile,
+            unit=unit,
             gauge=series.gauge,
             query=series.query,
             by=series.by,

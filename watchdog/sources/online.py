@@ -174,12 +174,8 @@ class _Prometheus:
         labels = self._matching(selector)
         if not labels:
             return self._nothing(path, selector)
-        if key == "histogram" and "le" not in labels[0]:
-            return Finding(
-                path=path,
-                code="not-a-histogram",
-                message=f"{selector.name} has no label `le`. Give the `_bucket` series of a histogram.",
-            )
+        if key == "histogram":
+            return self._histogram(path, query, selector, labels[0])
         if key in _COUNTERS and self._type(selector.name) == "gauge":
             return Finding(
                 path=path,
@@ -188,6 +184,22 @@ class _Prometheus:
                 is_warning=True,
             )
         return None
+
+    def _histogram(
+        self, path: Path, query: Query, selector: Selector, labels: Mapping[str, str]
+    ) -> Finding | None:
+        if not query.is_native:
+            is_one, what = "le" in labels, "has no label `le`"
+        else:
+            newest = self._client.custom_query(
+                str(selector), params={"time": self._until.timestamp()}, timeout=REQUEST_S
+            )
+            # Without a sample now it cannot be told.
+            is_one, what = all("histogram" in one for one in newest), "holds numbers, not native histograms"
+        if is_one:
+            return None
+        message = f"{selector.name} {what}. Give the `_bucket` series of a histogram."
+        return Finding(path=path, code="not-a-histogram", message=message)
 
     def _query(self, path: Path, query: Query) -> Finding | None:
         result = self._client.custom_query(

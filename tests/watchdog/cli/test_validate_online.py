@@ -13,6 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 import config
+from tests.support.native import Native, remote_write
+from tests.support.prometheus import TAKES_NATIVE
 from tests.support.servers import binary, free_port, is_listening, running
 from watchdog.cli import exits, main
 from watchdog.kinds import KINDS
@@ -24,6 +26,8 @@ SAMPLES = {
     "waiting": ['{app="checkout"}'],
     "http_request_duration_seconds_bucket": ['{app="checkout",le="1"}', '{app="checkout",le="+Inf"}'],
 }
+# A native histogram; the blocks above end before this time.
+NATIVE = {"checkout": {NOW + 2 * 86400.0: Native(schema=3, buckets={-10: 4})}}
 
 
 def load(folder: Path, source: str, series: str) -> config.Loaded:
@@ -65,6 +69,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         f"--storage.tsdb.path={folder / 'data'}",
         "--storage.tsdb.retention.time=100y",
         f"--web.listen-address=127.0.0.1:{port}",
+        *TAKES_NATIVE,
     ]
 
     def is_ready() -> bool:
@@ -77,6 +82,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             return False
 
     with running(command, ready=is_ready, log=folder / "log"):
+        remote_write(f"http://127.0.0.1:{port}", NATIVE, label="app")
         yield f"http://127.0.0.1:{port}"
 
 
@@ -91,6 +97,7 @@ def found(folder: Path, url: str, series: str) -> list[Finding]:
         "{kind: count, counter: http_requests_total}",
         "{kind: count, counter: 'http_requests_total{app=\"checkout\"}'}",
         "{kind: latency, histogram: http_request_duration_seconds_bucket}",
+        "{kind: histogram, histogram: http_request_duration_seconds_bucket}",
         "{kind: gauge, gauge: 'waiting{app=~\"ch.*\"}'}",
         "{kind: gauge, query: sum(http_requests_total)}",
         "{kind: gauge, query: sum by (code) (http_requests_total), by: [code]}",
@@ -118,6 +125,7 @@ def test_a_query_that_finds_its_series_has_no_finding(tmp_path: Path, prometheus
         ),
         ("{kind: gauge, gauge: unheard_of}", "gauge", "no-data", "unheard_of matches 0 series in 28 days."),
         ("{kind: latency, histogram: waiting}", "histogram", "not-a-histogram", "has no label `le`"),
+        ("{kind: histogram, histogram: waiting}", "histogram", "not-a-histogram", "not native histograms"),
         ("{kind: gauge, query: absent_metric}", "query", "no-data", "query returns nothing now."),
         ("{kind: gauge, query: http_requests_total}", "query", "many-series", "query returns 2 series."),
         ("{kind: gauge, query: 'sum('}", "", "no-answer", "parse error"),
@@ -130,6 +138,16 @@ def test_a_query_that_does_not_says_why(
     path = ("services", "checkout", "series", "one", *([key] if key else []))
     assert (finding.path, finding.code, finding.is_warning) == (path, code, False)
     assert said in f"{finding.message} {finding.hint}"
+
+
+@pytest.mark.real
+def test_a_native_histogram_is_one(tmp_path: Path, prometheus: str) -> None:
+    loaded = load(
+        tmp_path,
+        f"{{kind: prometheus, url: '{prometheus}'}}",
+        "{kind: histogram, histogram: 'latency_seconds{app=\"checkout\"}'}",
+    )
+    assert ask_sources(loaded, now=NOW + 2 * 86400.0 + 60.0) == []
 
 
 @pytest.mark.real
