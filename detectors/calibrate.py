@@ -33,26 +33,34 @@ def calibrate(
 ) -> None:
     """Set the limits of every subject. deploys: real ones, never used as placebos.
 
-    alpha is shared evenly over the series that act. Probes hold the bound of their bets, log(series / alpha);
-    the others pool their parts in one max-T over the looks of all of them, once as they are and once with the
-    controls taken off. A series that may not act spends nothing and is measured as if it were alone.
+    alpha is shared evenly over the series that act, in however many parts they are judged. Probes hold the
+    bound of their bets, log(series / alpha); the others pool their parts in one max-T over the looks of all
+    of them, once as they are and once with the controls taken off. A series that may not act spends nothing
+    and is measured as if it were alone.
     """
     acting = [s for s in subjects if s.spec.acts and not s.error]
-    count = max(len(acting), 1)
+    count = max(_series(acting), 1)
     for subject in subjects:
         subject.bound = math.log(count / alpha)
     judged = [s for s in subjects if not s.error and not s.is_probe]
     able = [s for s in judged if s.spec.acts]
-    share = alpha * len(able) / count
+    share = alpha * _series(able) / count
     free: dict[int, BoolArray] = {}
     for subject in judged:
         n = len(subject.base.raw)
         if n not in free:
             free[n] = placebos(plan, n, deploys, watch_s)
         subject.measure(free[n], share if subject.spec.acts else alpha)
-    for group in ([able] if able else []) + [[s] for s in judged if not s.spec.acts]:
+    idle = [s for s in judged if not s.spec.acts]
+    alone = [[s for s in idle if s.part.whole.name == name] for name in {s.part.whole.name: 0 for s in idle}]
+    for group in ([able] if able else []) + alone:
         spent = share if group is able else alpha
         plain = joint_limit([m for s in group if s.past for m in s.past.marks if m], spent)
         beside = joint_limit([m for s in group if s.beside for m in s.beside.marks if m], spent)
         for subject in group:
             subject.joint, subject.beside_joint = plain, beside
+
+
+def _series(subjects: Sequence[Subject]) -> int:
+    """How many series they are parts of."""
+    return len({s.part.whole.name for s in subjects})

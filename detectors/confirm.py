@@ -86,13 +86,14 @@ def _seen_since(subject: Subject, since: int) -> FloatArray:
 def hard_break(subject: Subject) -> float:
     """Log evidence of a hard break in the last `severe_dwell` ticks, warm-up included; 0 when there is none.
 
-    Only for ratios and probes, where "every second request fails" means the same for everybody: each of the
-    ticks must lie 30 points above the level, and their pooled counts, divided by the overdispersion, must
-    bear it out against the upper bound of the level.
+    Only for ratios and probes, where "every second request fails" means the same for everybody; that every
+    second one is slow may be what a restart costs. Each of the ticks must lie 30 points above the level, and
+    their pooled counts, divided by the overdispersion, must bear it out against the upper bound of the level.
     """
     need = max(subject.plan.severe_dwell, _PROBES_MIN if subject.is_probe else 0)
     if (
         not subject.base.is_paired
+        or subject.part.cut is not None
         or len(subject.raw) < need
         or len(subject.raw) > subject.plan.span
         or subject.error

@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from detectors.calibrate import calibrate
-from detectors.door import checked
+from detectors.door import SLACK, aligned, checked
+from detectors.histogram import usual_band
 from detectors.model import DeployInterval, FloatArray, History, JudgeSettings, SeriesSpec, Verdict
 from detectors.packet import SCHEMA, encode_array, encode_deploys, encode_spec
 from detectors.panel import LIMIT, Panel
+from detectors.parts import parts_of
 from detectors.plan import plan_watch
 from detectors.subject import Subject
-from detectors.verdict import conclude
+from detectors.verdict import conclude, for_all, rank
 from detectors.witness import testify
 
 VERSION = "2"
-
-_SLACK = 1e-3  # of a step: how far a tick may lie off the grid
-_PAD_MAX = 20_000  # steps by which a history may end before the deploy
 
 
 class DeployJudge:
@@ -61,7 +61,7 @@ class DeployJudge:
         flat = [c for s in self._specs for c in sorted(controls.get(s.name, ()), key=lambda c: c.spec.name)]
         self._check(ordered, flat, controls)
         self._step_s = ordered[0].spec.step_s
-        self._end_at, arrays = _align([*ordered, *flat], deploy.started_at, self._step_s)
+        self._end_at, arrays = aligned([*ordered, *flat], deploy.started_at, self._step_s)
         self._histories = arrays[: len(ordered)]
         rest = iter(arrays[len(ordered) :])
         self._control_histories = [[next(rest) for _ in specs] for specs in self._control_specs]
@@ -87,6 +87,11 @@ class DeployJudge:
         strange = sorted(set(wanted) - set(names))
         if strange:
             raise ValueError(f"controls: {strange[0]} is not a series of this judge")
+        for spec in (h.spec for h in histories):
+            if spec.kind == "histogram" and spec.bad == "down":
+                raise ValueError(f"{spec.name}: of a histogram only large values are worse; use another kind")
+            if any(_is_unlike(spec, c.spec) for c in wanted.get(spec.name, ())):
+                raise ValueError(f"controls: those of {spec.name} must be of its kind and unit")
         steps = {h.spec.step_s for h in (*histories, *controls)}
         if len(steps) != 1 or not min(steps) > 0.0:
             raise ValueError(
@@ -98,11 +103,19 @@ class DeployJudge:
     def _build(self) -> None:
         settings, n = self._settings, len(self._histories[0])
         self._plan = plan_watch(self._deploy, settings, self._step_s, self._end_at, n)
+        parts = [parts_of(spec, past) for spec, past in zip(self._specs, self._histories, strict=True)]
+        # Which series each subject is a part of.
+        self._of = [i for i, some in enumerate(parts) for _ in some]
         self._subjects = [
-            Subject(spec, history, self._plan, list(zip(specs, parts, strict=True)))
-            for spec, history, specs, parts in zip(
-                self._specs, self._histories, self._control_specs, self._control_histories, strict=True
+            Subject(
+                part.spec,
+                part.of(self._histories[i]),
+                self._plan,
+                part.of_controls(self._control_specs[i], self._control_histories[i]),
+                part,
             )
+            for i, some in enumerate(parts)
+            for part in some
         ]
         calibrate(
             self._subjects,
@@ -131,7 +144,7 @@ class DeployJudge:
         """
         if self._is_closed:
             raise ValueError("tick: this watch is closed")
-        if abs(at - self._plan.tick_end(len(self._ticks))) > _SLACK * self._step_s:
+        if abs(at - self._plan.tick_end(len(self._ticks))) > SLACK * self._step_s:
             due = self._plan.tick_end(len(self._ticks))
             raise ValueError(f"at: {at} is not the next step of this watch, which ends at {due}")
         rows = [self._row(spec, values) for spec in self._specs]
@@ -155,20 +168,32 @@ class DeployJudge:
         return row
 
     def _feed(self, rows: Sequence[FloatArray], parts: Sequence[Sequence[FloatArray]]) -> None:
-        samples = np.full((len(rows), 2), np.nan)
-        beside = np.full((len(rows), self._panel.widest), np.nan)
-        for i, (subject, row, part) in enumerate(zip(self._subjects, rows, parts, strict=True)):
+        samples = np.full((len(self._subjects), 2), np.nan)
+        beside = np.full((len(self._subjects), self._panel.widest), np.nan)
+        kept = [
+            (s.part.of(rows[i]), [s.part.of(row) for row in parts[i]])
+            for s, i in zip(self._subjects, self._of, strict=True)
+        ]
+        for i, (subject, (row, part)) in enumerate(zip(self._subjects, kept, strict=True)):
             samples[i, : len(row)] = row
             if subject.is_accompanied:
                 beside[i, : len(subject.places)] = [part[place][0] for place in subject.places]
         self._panel.advance(samples, beside)
-        for subject, row, part in zip(self._subjects, rows, parts, strict=True):
+        for subject, (row, part) in zip(self._subjects, kept, strict=True):
             subject.advance(row, part)
 
     def _conclude(self) -> Verdict:
         said = [testify(s, self._deploy, self._others, self._settings) for s in self._subjects]
+        groups = [[j for j, of in enumerate(self._of) if of == i] for i in range(len(self._specs))]
+        spoken = [min(group, key=lambda j: rank(said[j])) for group in groups]
         verdict = conclude(
-            self._subjects, said, self._plan, self._deploy, self._settings, len(self._ticks), self._is_closed
+            [self._subjects[j] for j in spoken],
+            [for_all(said[j], self._subjects[j].part) for j in spoken],
+            self._plan,
+            self._deploy,
+            self._settings,
+            len(self._ticks),
+            self._is_closed,
         )
         if self._confirmed is not None:
             first = self._confirmed
@@ -226,58 +251,57 @@ class DeployJudge:
         }
 
     def _series_packet(self, i: int) -> dict[str, Any]:
-        subject, step = self._subjects[i], self._step_s
-        first = self._plan.tick_end(0)
+        subjects = [s for s, of in zip(self._subjects, self._of, strict=True) if of == i]
+        step, first = self._step_s, self._plan.tick_end(0)
         ticks = range(len(self._ticks))
-        bands = [(None, None) if subject.error else subject.band(t) for t in ticks]
+        bands = self._bands(i, subjects[0])
 
         def since(rows: list[FloatArray], spec: SeriesSpec) -> dict[str, Any]:
             return encode_array(np.array(rows).reshape(len(rows), spec.width), step, first_at=first)
 
         return {
             "spec": encode_spec(self._specs[i]),
-            "history": encode_array(self._histories[i], step, end_at=self._end_at),
+            "history": self._encoded[i][0],
             "ticks": since([rows[i] for rows, _ in self._ticks], self._specs[i]),
             "controls": [
                 {
                     "name": spec.name,
                     "spec": encode_spec(spec),
-                    "history": encode_array(self._control_histories[i][j], step, end_at=self._end_at),
+                    "history": self._encoded[i][1 + j],
                     "ticks": since([parts[i][j] for _, parts in self._ticks], spec),
                 }
                 for j, spec in enumerate(self._control_specs[i])
             ],
             "trace": {
                 "at": [self._plan.tick_end(t) for t in ticks],
-                "statistic": list(subject.statistics),
+                "statistic": [max(each) for each in zip(*(s.statistics for s in subjects), strict=True)],
                 "threshold": LIMIT,
                 "expected_low": [low for low, _ in bands],
                 "expected_high": [high for _, high in bands],
             },
         }
 
+    @cached_property
+    def _encoded(self) -> list[list[dict[str, Any]]]:
+        """Of each series its history and those of its controls, which no tick changes."""
+        return [
+            [encode_array(values, self._step_s, end_at=self._end_at) for values in (own, *beside)]
+            for own, beside in zip(self._histories, self._control_histories, strict=True)
+        ]
 
-def _align(histories: Sequence[History], started_at: float, step_s: float) -> tuple[float, list[FloatArray]]:
-    """All histories on one grid that ends with the last whole step before the deploy; missing is NaN."""
-    arrays = [checked(h.spec, h.values, "history") for h in histories]
-    newest = max(h.end_at for h in histories)
-    late = (started_at - newest) / step_s
-    if late < -_SLACK:
-        raise ValueError(f"history: ends {-late * step_s:.0f} s after the start of the deploy; cut it there")
-    if late > _PAD_MAX:
-        raise ValueError(f"history: ends {late:.0f} steps before the deploy; fetch it up to the deploy")
-    end_at = newest + math.floor(late + _SLACK) * step_s
-    length, aligned = 0, []
-    for h, values in zip(histories, arrays, strict=True):
-        behind = (end_at - h.end_at) / step_s
-        if abs(behind - round(behind)) > _SLACK:
-            raise ValueError(
-                f"{h.spec.name}: history lies {behind % 1 * step_s:.3f} s off the grid of the others"
-            )
-        if round(behind) > _PAD_MAX:
-            raise ValueError(
-                f"{h.spec.name}: history ends {behind:.0f} steps early; fetch it up to the deploy"
-            )
-        aligned.append(np.concatenate([values, np.full((round(behind), h.spec.width), np.nan)]))
-        length = max(length, len(aligned[-1]))
-    return end_at, [np.concatenate([np.full((length - len(a), a.shape[1]), np.nan), a]) for a in aligned]
+    def _bands(self, i: int, subject: Subject) -> list[tuple[float | None, float | None]]:
+        """Where the shown value of each tick was expected."""
+        if subject.error:
+            return [(None, None)] * len(self._ticks)
+        if subject.part.cut is None:
+            return [subject.band(t) for t in range(len(self._ticks))]
+        # What is shown of a distribution is a quantile, and none is judged: what it used to be has to do.
+        day = self._histories[i][-max(round(86400.0 / self._step_s), 1) :]
+        band = usual_band(day, self._specs[i].unit, self._specs[i].quantile)
+        return [band or (None, None)] * len(self._ticks)
+
+
+def _is_unlike(spec: SeriesSpec, control: SeriesSpec) -> bool:
+    """Not to be compared: one of them is a distribution, and the other is none or in other units."""
+    kinds = {spec.kind, control.kind}
+    return "histogram" in kinds and (len(kinds) > 1 or spec.unit != control.unit)

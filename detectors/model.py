@@ -135,7 +135,8 @@ class Evidence:
     changed. onset_probability: P(onset in or after this deploy). shares: deploy id, "before" and "none" to a
     probability; they sum to 1. smallest_visible: the effect a watch of this length finds in 80 % of cases,
     None when unknown. coverage: share of the ticks so far with data. expected_low, expected_high: the band in
-    which single samples lie in 95 % of the cases, in the unit of the series.
+    which single samples lie in 95 % of the cases, in the unit of the series. bound: of a histogram, above
+    which shares of requests are told: before, now, effect and all that goes by them are such shares.
     """
 
     series: str
@@ -158,6 +159,7 @@ class Evidence:
     smallest_visible: float | None = None
     expected_low: float | None = None
     expected_high: float | None = None
+    bound: float | None = None
     is_practical: bool = False
     is_present: bool = False
     is_shared: bool = False

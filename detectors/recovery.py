@@ -12,6 +12,7 @@ from detectors.baseline import fit_baseline, least_change
 from detectors.door import checked, ends_of
 from detectors.effect import measure
 from detectors.model import FloatArray, History, SeriesSpec
+from detectors.parts import part_at
 from detectors.plan import Plan
 from detectors.scores import clean_pairs
 
@@ -30,23 +31,31 @@ class Recovery:
 
 
 def recovered(
-    spec: SeriesSpec, history: History, after: FloatArray, *, lost: float | None = None
+    spec: SeriesSpec,
+    history: History,
+    after: FloatArray,
+    *,
+    lost: float | None = None,
+    bound: float | None = None,
 ) -> Recovery:
     """Whether the samples since the rollback finished are back near the level before the deploy.
 
     history: what the watch compared with (up to the deploy). after: shape (t, spec.width), oldest first,
     NaN = missing; the last 10 steps with data count, at least 5 are needed. lost: the effect that caused the
-    rollback, in the unit of the series, if known. Yes: the difference is at most one s.d. of a sample or
-    too small to matter, and its 95 % interval excludes half of what was lost. No: the interval excludes that
-    much recovery. Raises ValueError for shapes that do not fit and for infinite values.
+    rollback, in the unit of the series, if known. bound: of a histogram, above which the evidence told
+    shares. Yes: the difference is at most one s.d. of a sample or too small to matter, and its 95 % interval
+    excludes half of what was lost. No: the interval excludes that much recovery. Raises ValueError for shapes
+    that do not fit and for infinite values.
     """
-    after = checked(spec, after, "after")
+    part = part_at(spec, bound)
+    after = part.of(checked(spec, after, "after"))
+    raw = part.of(checked(spec, history.values, "history"))
+    spec = part.spec
     n = len(history.values)
     plan = Plan(
         step_s=spec.step_s, end_at=history.end_at, gap=0, judged=max(len(after), 1), finished=0,
         level=max(min(n, 30), min(120, n // 2)), dwell=1, severe_dwell=2, half_life=1.0, lookback=1,
     )  # fmt: skip
-    raw = checked(spec, history.values, "history")
     base = fit_baseline(spec, raw, ends_of(n, history.end_at, spec.step_s), plan)
     name = say.title(spec.name)
     if base.error and spec.kind != "probe":

@@ -55,12 +55,12 @@ def change(spec: SeriesSpec, before: float, size: float, low: float, high: float
     """
     if spec.bad == "down":
         size, low, high = -size, -high, -low
-    if spec.unit == "ratio":
+    if spec.effect_unit == "ratio":
         scale, unit = 100.0, "pt"
     elif before > 0.0:
         scale, unit = 100.0 / before, "%"
     else:
-        scale, unit = 1.0, spec.unit.replace("_", " ")
+        scale, unit = 1.0, spec.effect_unit.replace("_", " ")
     sign = "+" if size > 0.0 else ""
     return (
         f"{sign}{digits(scale * size)} {unit}".rstrip() + f", {digits(scale * low)} to {digits(scale * high)}"
@@ -69,11 +69,11 @@ def change(spec: SeriesSpec, before: float, size: float, low: float, high: float
 
 def least(spec: SeriesSpec, before: float | None, size: float) -> str:
     """A size without direction: `0.8 pt`, `6 %`."""
-    if spec.unit == "ratio":
+    if spec.effect_unit == "ratio":
         return f"{digits(100.0 * size)} pt"
     if before:
         return f"{digits(100.0 * size / abs(before))} %"
-    return value(size, spec.unit)
+    return value(size, spec.effect_unit)
 
 
 def percent(p: float) -> str:

@@ -15,6 +15,7 @@ from detectors.innovations import fit_noise
 from detectors.model import BoolArray, Calibration, FloatArray, SeriesSpec
 from detectors.onset import onset_evidence
 from detectors.panel import LIMIT, Beside, Measured, Panel
+from detectors.parts import Part
 from detectors.past import Past, past_of_counts, past_of_values
 from detectors.plan import Plan
 from detectors.scores import clean_pairs
@@ -29,7 +30,7 @@ class Subject:
     raw, control_raw: the samples since the deploy, a row per tick. statistics: after each tick, how many
     times the change exceeds what chance is allowed. bound: log evidence that a probe needs. past, beside:
     what the past says of the series as it is, and with its controls taken off, until it joins a panel. joint,
-    beside_joint: what their limits are multiplied by.
+    beside_joint: what their limits are multiplied by. part: which part of which series it is.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class Subject:
         history: FloatArray,
         plan: Plan,
         controls: Sequence[tuple[SeriesSpec, FloatArray]] = (),
+        part: Part | None = None,
     ) -> None:
         n = len(history)
-        self.spec, self.plan = spec, plan
+        self.spec, self.plan, self.part = spec, plan, part or Part(spec, spec)
         self._end_at = ends_of(n, plan.end_at, plan.step_s)
         self.base = fit_baseline(spec, history, self._end_at, plan)
         fitted = [fit_baseline(c, h, self._end_at, plan) for c, h in controls]
@@ -72,7 +74,7 @@ class Subject:
     @property
     def error(self) -> str:
         """Why this series cannot be judged at all; "" when it can. A probe always can."""
-        return "" if self.is_probe else self.base.error
+        return "" if self.is_probe else self.part.error or self.base.error
 
     @property
     def is_accompanied(self) -> bool:

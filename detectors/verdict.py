@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from detectors import say
 from detectors.model import DeployInterval, Evidence, JudgeSettings, Reason, Verdict, VerdictState
+from detectors.parts import Part
 from detectors.plan import Plan
 from detectors.subject import Subject
 from detectors.witness import Testimony
@@ -16,6 +18,17 @@ _DARK_TICKS = 3
 # Of the reasons why a crossing is not a regression, the one that matters most to people first.
 _GRAVITY: tuple[Reason, ...] = ("shared", "overlap", "pre_existing", "not_confirmed")
 _RANK = {"worse": 0, "suspect": 1, "not_sure": 2, "blind": 3, "steady": 4}
+
+
+def rank(said: Testimony) -> tuple[bool, int, float, str]:
+    """The lowest speaks for all parts of a series: one that controls excuse, else the worst, which is the one
+    that moved most."""
+    return said.excuse != "shared", *_key(said.evidence)
+
+
+def for_all(said: Testimony, part: Part) -> Testimony:
+    """What a part says, said of its series."""
+    return replace(said, evidence=replace(said.evidence, series=part.whole.name, bound=part.bound))
 
 
 def conclude(
@@ -81,11 +94,7 @@ def _decide(
                 "no_data",
                 f"No data from any series since {since} UTC ({dark} steps); not cleared.",
             )
-        over = sorted(
-            ((t.excuse != "shared", *_key(t.evidence)), t.evidence.because)
-            for _, t in able
-            if t.excuse not in ("", "too_small")
-        )
+        over = sorted((rank(t), t.evidence.because) for _, t in able if t.excuse not in ("", "too_small"))
         if over:
             return "suspect", "watching", over[0][1]
         if judged <= 0:

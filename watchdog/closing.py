@@ -97,13 +97,13 @@ def _recoveries(
     packet: Mapping[str, Any], action: Action, plan: ServicePlan, book: SeriesBook, seen_to: float
 ) -> Sequence[Recovery]:
     """One recovery per series that was worse, on the steps that began after the rollback was acknowledged."""
-    lost = {item["series"]: item["effect"] for item in packet.get("evidence", ()) if item["state"] == "worse"}
+    worse = {item["series"]: item for item in packet.get("evidence", ()) if item["state"] == "worse"}
     first_at = math.ceil((action.acked_at or action.created_at) / plan.step_s) * plan.step_s + plan.step_s
     last_at = math.floor(seen_to / plan.step_s) * plan.step_s
     recoveries = []
     for series in packet.get("series", ()):
         spec = SeriesSpec(**series["spec"])
-        if spec.name not in lost:
+        if spec.name not in worse:
             continue
         history = History(
             spec=spec, values=decode_array(series["history"]), end_at=series["history"]["end_at"]
@@ -113,5 +113,6 @@ def _recoveries(
             if last_at >= first_at
             else np.empty((0, spec.width))
         )
-        recoveries.append(recovered(spec, history, after, lost=lost[spec.name]))
+        told = worse[spec.name]
+        recoveries.append(recovered(spec, history, after, lost=told["effect"], bound=told.get("bound")))
     return recoveries

@@ -143,10 +143,9 @@ def _service(
     times = service.watch or settings.defaults.watch
     step_s = settings.step if service.step is None else service.step
     # A control on another grid cannot be compared step by step.
-    by_name = {
-        control: {plan.spec.name: plan.id for plan in all_series[control] if plan.spec.step_s == step_s}
-        for control in service.controls
-    }
+    others = [
+        plan for control in service.controls for plan in all_series[control] if plan.spec.step_s == step_s
+    ]
     return ServicePlan(
         name=name,
         environment=settings.environment,
@@ -160,7 +159,7 @@ def _service(
             for check_name, check in service.checks.items()
         ),
         controls={
-            plan.spec.name: tuple(ids[plan.spec.name] for ids in by_name.values() if plan.spec.name in ids)
+            plan.spec.name: tuple(other.id for other in others if _is_comparable(plan.spec, other.spec))
             for plan in series
         },
         judge=JudgeSettings(
@@ -181,6 +180,12 @@ def _service(
         is_single_instance=settings.single_instance,
         lag_s=settings.lag,
     )
+
+
+def _is_comparable(spec: SeriesSpec, control: SeriesSpec) -> bool:
+    is_one = spec.kind == control.kind and spec.unit == control.unit
+    # A whole distribution can be compared with nothing but another one on the same grid.
+    return spec.name == control.name and (is_one or "histogram" not in (spec.kind, control.kind))
 
 
 def _check(service: str, name: str, common: CheckCommon, check: Check) -> CheckPlan:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from detectors.packet import decode_array
+from detectors.packet import decode_array, decode_spec
+from detectors.parts import part_at
 from watchdog.clock import Clock
 from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 from watchdog.worker import Worker
@@ -50,20 +51,21 @@ class Reports:
 
     async def _report(self, watch_id: str, packet: Mapping[str, Any]) -> None:
         opinions = {}
-        worse = {item["series"] for item in packet["evidence"] if item["state"] == "worse"}
+        worse = {item["series"]: item for item in packet["evidence"] if item["state"] == "worse"}
         for series in packet["series"]:
-            spec = series["spec"]
-            if spec["name"] not in worse:
+            spec = decode_spec(series["spec"])
+            if spec.name not in worse:
                 continue
+            part = part_at(spec, worse[spec.name].get("bound"))
             opinion = await self.worker.second_opinion(
-                decode_array(series["history"])[-_BEFORE_STEPS:],
-                decode_array(series["ticks"])[-_AFTER_STEPS_MAX:],
-                spec["step_s"],
+                part.of(decode_array(series["history"])[-_BEFORE_STEPS:]),
+                part.of(decode_array(series["ticks"])[-_AFTER_STEPS_MAX:]),
+                spec.step_s,
                 timeout_s=_TIMEOUT_S,
-                kind=spec["kind"],
+                kind=part.spec.kind,
             )
             if opinion is not None:
-                opinions[spec["name"]] = asdict(opinion)
+                opinions[spec.name] = asdict(opinion)
         if not opinions:
             return
         try:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import special
 
+from detectors.histogram import bounds
 from detectors.judge import DeployJudge
 from detectors.model import (
     DeployInterval,
@@ -25,10 +27,11 @@ UNITS: Mapping[SeriesKind, str] = {
     "probe": "ratio",
     "count": "per_step",
     "latency": "s",
+    "histogram": "s",
     "rate": "per_s",
     "gauge": "items",
 }
-KINDS: tuple[SeriesKind, ...] = ("ratio", "rate", "latency", "gauge", "count", "probe")
+KINDS: tuple[SeriesKind, ...] = ("ratio", "rate", "latency", "histogram", "gauge", "count", "probe")
 
 
 def spec(kind: SeriesKind, name: str = "", step_s: float = 60.0, **other: Any) -> SeriesSpec:
@@ -51,6 +54,20 @@ def errors(rng: np.random.Generator, n: int, share: float, traffic: float = 300.
     return np.column_stack([rng.binomial(run, share), run]).astype(np.float64)
 
 
+def distribution(
+    rng: np.random.Generator, level: FloatArray, slow: float = 1.0, traffic: float = 300.0
+) -> FloatArray:
+    """Requests per bin, shape (n, HISTOGRAM_BINS): log-normal around 0.2 s exp(level), level of shape (n,).
+
+    slow: factor of the slowest quarter; the other three keep their times, and with them the median.
+    """
+    z = (np.log(bounds("s") / 0.2) - level[:, None]) / 0.5
+    edge = special.ndtri(0.75)
+    below = special.ndtr(np.minimum(z, edge)) + np.maximum(special.ndtr(z - np.log(slow) / 0.5) - 0.75, 0.0)
+    shares = np.diff(below, axis=1, prepend=0.0, append=1.0)
+    return rng.multinomial(rng.poisson(traffic, len(level)), np.maximum(shares, 0.0)).astype(np.float64)
+
+
 def quiet(
     kind: SeriesKind, rng: np.random.Generator, n: int, phi: float = 0.5, heavy: bool = False
 ) -> FloatArray:
@@ -67,6 +84,8 @@ def quiet(
             values = rng.poisson(120.0 * np.exp(0.05 * z)).astype(np.float64)
         case "latency":
             values = 0.2 * np.exp(0.1 * z)
+        case "histogram":
+            return distribution(rng, 0.1 * z)
         case "rate":
             values = np.maximum(50.0 + 4.0 * z, 0.0)
         case _:

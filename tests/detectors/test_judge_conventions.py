@@ -21,7 +21,10 @@ DEPLOY = DeployInterval(id="d", started_at=T0, finished_at=T0 + 60.0)
 
 def _worse(kind: SeriesKind, seed: int = 0) -> FloatArray:
     data = quiet(kind, np.random.default_rng(seed), N + 30)
-    if data.shape[1] == 2:
+    if kind == "histogram":
+        # Two bins up: every request takes twice as long.
+        data[N:] = np.roll(data[N:], 2, axis=1)
+    elif data.shape[1] == 2:
         data[N:, 0] = np.round(data[N:, 1] * 0.15) if kind == "ratio" else 1.0
     else:
         data[N:] *= 0.5 if kind == "count" else 1.8
@@ -99,8 +102,12 @@ def test_read_only_arrays_are_taken_and_left_alone(kind: SeriesKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_constant_series_stays_healthy_with_finite_numbers(kind: SeriesKind) -> None:
-    row = {"ratio": [3.0, 300.0], "probe": [0.0, 1.0]}.get(kind, [7.0])
-    for value in (row, [0.0] * (len(row) - 1) + [row[-1]] if len(row) == 2 else [0.0]):
+    constants: dict[str, list[list[float]]] = {
+        "ratio": [[3.0, 300.0], [0.0, 300.0]],
+        "probe": [[0.0, 1.0]],
+        "histogram": [[0.0] * 12 + [7.0] + [0.0] * 21, [0.0] * 12 + [60.0, 7.0] + [0.0] * 19 + [1.0]],
+    }
+    for value in constants.get(kind, [[7.0], [0.0]]):
         data = np.tile(np.array(value), (N + 30, 1))
         came = watch([(spec(kind), data)], N, SETTINGS)
         assert (came.verdict.state, came.verdict.reason) == ("healthy", "steady"), came.verdict.because

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from detectors.model import FloatArray
-from detectors.packet import decode_array
+from detectors.histogram import quantile
+from detectors.model import FloatArray, SeriesSpec
+from detectors.packet import decode_array, decode_spec
 from watchdog.api.answers import plain
 from watchdog.model import Watch
 
@@ -23,8 +24,13 @@ BEFORE_SHARE = 2 / 3
 STEPS_BEFORE_MIN = 20
 
 
-def level(values: FloatArray) -> FloatArray:
-    """The judged value of each row: shape (n, width) to (n,); a quotient without a denominator is NaN."""
+def level(values: FloatArray, spec: SeriesSpec) -> FloatArray:
+    """The shown value of each row: shape (n, width) to (n,), in the unit of the series.
+
+    Of a distribution its quantile; of two columns their quotient, NaN without a denominator.
+    """
+    if spec.kind == "histogram":
+        return quantile(values, spec.unit, spec.quantile)
     if values.shape[1] == 1:
         return values[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -130,15 +136,16 @@ def _series_chart(
 
 def _samples(one: Mapping[str, Any], step_s: float, from_at: float) -> tuple[FloatArray, FloatArray]:
     """(at, value) on one unbroken grid from `from_at` to the newest tick: rows nobody sent are missing."""
+    spec = decode_spec(one["spec"])
     pieces: list[tuple[FloatArray, FloatArray]] = []
     history = one.get("history")
     if history and history["shape"][0]:
-        values = level(decode_array(history))
+        values = level(decode_array(history), spec)
         end_at = float(history["end_at"])
         pieces.append((np.asarray(end_at - step_s * np.arange(len(values) - 1, -1, -1), float), values))
     ticks = one.get("ticks")
     if ticks and ticks["shape"][0]:
-        values = level(decode_array(ticks))
+        values = level(decode_array(ticks), spec)
         pieces.append((np.asarray(ticks["first_at"] + step_s * np.arange(len(values)), float), values))
     if not pieces:
         return np.empty(0), np.empty(0)

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from detectors.histogram import bounds
+from detectors.model import HISTOGRAM_BINS, SeriesSpec
 from detectors.packet import encode_array
 from tests.support.board import STARTED_AT, STEP_S, a_deploy, a_watch, example_packet
 from watchdog.api.charts import chart, gaps, level, thin
@@ -58,7 +60,23 @@ def test_gaps_are_exactly_the_missing_steps(is_missing: np.ndarray) -> None:
 
 def test_a_quotient_without_a_denominator_is_missing() -> None:
     rows = np.array([[1.0, 4.0], [0.0, 0.0], [3.0, np.nan], [np.nan, 5.0], [0.0, 8.0]])
-    assert np.array_equal(level(rows), [0.25, np.nan, np.nan, np.nan, 0.0], equal_nan=True)
+    spec = SeriesSpec(name="errors", kind="ratio", unit="ratio", bad="up", step_s=60.0)
+    assert np.array_equal(level(rows, spec), [0.25, np.nan, np.nan, np.nan, 0.0], equal_nan=True)
+
+
+def test_of_a_distribution_its_quantile_is_drawn() -> None:
+    rows = np.zeros((3, HISTOGRAM_BINS))
+    rows[0, [10, 20]] = [90.0, 10.0]
+    rows[1] = np.nan
+    edges = bounds("s")
+    median, tail = (
+        level(rows, SeriesSpec(name="x", kind="histogram", unit="s", bad="up", step_s=60.0, quantile=q))
+        for q in (0.5, 0.95)
+    )
+    assert edges[9] < median[0] < edges[10]
+    assert edges[19] < tail[0] < edges[20]
+    # Missing, and a step in which nothing was asked for.
+    assert np.isnan(tail[1:]).all()
 
 
 def test_the_chart_of_the_example_says_what_the_packet_says() -> None:

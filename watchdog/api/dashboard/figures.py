@@ -14,9 +14,11 @@ from watchdog.api.dashboard.words import (
     badge,
     change,
     clock,
+    judged,
     score,
     sentence,
     share,
+    shown,
     sign_of,
     visible,
     when,
@@ -187,8 +189,8 @@ def series_table(chart: Mapping[str, Any]) -> Html:
             continue
         is_blind = evidence["state"] == "blind"
         cells = (
-            ("before", amount(evidence.get("before"), spec["unit"])),
-            ("now", "no data" if is_blind else amount(evidence.get("now"), spec["unit"])),
+            ("before", judged(spec, evidence, "before")),
+            ("now", "no data" if is_blind else judged(spec, evidence, "now")),
             ("change (95 %)", change(spec, evidence)),
             ("evidence / needed", f"{score(evidence['statistic'])} / {score(evidence['threshold'])}"),
             ("smallest visible", visible(spec, evidence)),
@@ -253,7 +255,7 @@ def _figure(chart: Mapping[str, Any], one: Mapping[str, Any]) -> Html:
             "figcaption",
             el(
                 "div",
-                el("b", name.replace("_", " ")),
+                el("b", shown(spec)),
                 " ",
                 el("span", change(spec, evidence), class_="effect") if is_bad and evidence else None,
                 " ",

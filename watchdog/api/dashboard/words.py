@@ -110,6 +110,18 @@ def amount(value: float | None, unit: str) -> str:
     return "-" if value is None or not math.isfinite(value) else say.value(value, unit)
 
 
+def shown(spec: Mapping[str, Any]) -> str:
+    """What a chart draws: the name of its series, and of a histogram the quantile, `order latency p95`."""
+    name: str = spec["name"].replace("_", " ")
+    return f"{name} p{100.0 * spec['quantile']:g}" if spec["kind"] == "histogram" else name
+
+
+def judged(spec: Mapping[str, Any], evidence: Mapping[str, Any], key: Literal["before", "now"]) -> str:
+    """What a series was or is, as it is judged: `210 ms`, or of a histogram `3.1 % above 256 ms`."""
+    said, bound = amount(evidence.get(key), decode_spec(spec).effect_unit), evidence.get("bound")
+    return said if bound is None else f"{said} above {amount(bound, spec['unit'])}"
+
+
 def change(spec: Mapping[str, Any], evidence: Mapping[str, Any]) -> str:
     """`+2.7 pt, 2.1 to 3.4`: which way the number itself went, with the 95 % interval; `-` when not known."""
     effect = [
@@ -164,7 +176,7 @@ def sentence(spec: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> str
         return f"{name}: nothing judged yet."
     if evidence["state"] == "blind":
         return f"{name}: no data to judge; {share(evidence['coverage'])} of the points arrived."
-    before, now = (amount(evidence.get(key), spec["unit"]) for key in ("before", "now"))
+    before, now = judged(spec, evidence, "before"), judged(spec, evidence, "now")
     parts = [f"{name}: {before} before the deploy, {now} now, change {change(spec, evidence)}"]
     if evidence.get("onset_at") is not None:
         low, high = evidence.get("onset_low_at"), evidence.get("onset_high_at")
