@@ -202,8 +202,20 @@ def _selectors(path: Keys, series: Series, tree: Tree) -> Iterator[Problem]:
         yield tree.problem(code, f"{short(path)}: {_needs(series)}; it {what}.", path)
     for key in sorted(given - {"query"}):
         yield from _selector((*path, key), getattr(series, key), tree, series.kind)
+    if series.kind == "histogram":
+        yield from _distribution(path, series, tree)
+
+
+def _distribution(path: Keys, series: Series, tree: Tree) -> Iterator[Problem]:
+    if series.bad == "down":
+        yield tree.problem(
+            "bad-direction",
+            "of a histogram only large values are worse. Where small ones are, take kind latency.",
+            (*path, "bad"),
+            on_value=True,
+        )
     written = str(tree.value["services"][path[1]]["series"][path[3]].get("ignore_below", "%")).strip()
-    if series.kind == "histogram" and not written.endswith(("%", "pt")):
+    if not written.endswith(("%", "pt")):
         yield tree.problem(
             "bad-magnitude",
             f"a histogram is judged by shares of its requests, and `{written}` is none. Write 5% "

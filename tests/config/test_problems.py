@@ -118,6 +118,7 @@ IN_SERIES = [
         ".histogram",
         "A finished quantile goes under query of kind latency.",
     ),
+    ("{kind: histogram, histogram: x, bad: down}", "bad-direction", ".bad", "only large values are worse"),
     (
         "{kind: histogram, histogram: x, ignore_below: 80ms}",
         "bad-magnitude",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.request import Request, urlopen
 
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
@@ -24,18 +24,16 @@ class Native:
     buckets: Mapping[int, int] = field(default_factory=dict)
     zeros: int = 0
 
-    @classmethod
-    def of(cls, values: Iterable[float], schema: int) -> Native:
-        """The histogram that observed these values, none of them exactly on a bound."""
-        buckets: dict[int, int] = {}
-        zeros = 0
+    def and_these(self, values: Iterable[float]) -> Native:
+        """The histogram once it observed these values too, none of them exactly on a bound."""
+        buckets, zeros = dict(self.buckets), self.zeros
         for value in values:
             if value <= 1e-9:
                 zeros += 1
             else:
-                index = math.ceil(math.log2(value) * 2.0**schema)
+                index = math.ceil(math.log2(value) * 2.0**self.schema)
                 buckets[index] = buckets.get(index, 0) + 1
-        return cls(schema=schema, buckets=buckets, zeros=zeros)
+        return replace(self, buckets=buckets, zeros=zeros)
 
 
 def remote_write(url: str, series: Mapping[str, Mapping[float, Native]], label: str = "pod") -> None:

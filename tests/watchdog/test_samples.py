@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.model import HISTOGRAM_BINS
 from watchdog.store.samples import RETENTION_S, SampleStore, _blocks
 
 
@@ -30,6 +31,14 @@ async def test_what_was_kept_comes_back_after_a_restart(store: SampleStore) -> N
     again = SampleStore(store.path)
     np.testing.assert_array_equal(await again.load("shop/errors", 60.0, 2, 36_000.0, 47_940.0), values)
     await again.close()
+
+
+async def test_a_distribution_comes_back_as_it_was(store: SampleStore) -> None:
+    values = np.random.default_rng(1).poisson(3.0, (90, HISTOGRAM_BINS)).astype(np.float64)
+    values[7] = np.nan
+    await store.append("shop/latency", 60.0, 36_000.0, values)
+    loaded = await store.load("shop/latency", 60.0, HISTOGRAM_BINS, 36_000.0, 36_000.0 + 89 * 60.0)
+    np.testing.assert_array_equal(loaded, values)
 
 
 async def test_live_steps_are_added_to_the_hour_they_belong_to(store: SampleStore) -> None:

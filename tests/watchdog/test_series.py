@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.model import SeriesSpec
+from detectors.model import HISTOGRAM_BINS, SeriesSpec
 from watchdog.series import HEAL_STEPS, Bins, SeriesBook, SeriesRing
 
 RATIO = SeriesSpec(name="errors", kind="ratio", unit="ratio", bad="up", step_s=60.0)
 GAUGE = SeriesSpec(name="depth", kind="gauge", unit="", bad="up", step_s=1.0)
+LATENCY = SeriesSpec(name="latency", kind="histogram", unit="s", bad="up", step_s=60.0)
 PROBE = SeriesSpec(name="home", kind="probe", unit="ratio", bad="up", step_s=60.0)
 
 
@@ -72,6 +73,16 @@ def test_a_value_is_never_replaced_because_it_may_have_been_judged() -> None:
     assert not ring.write(10.0, np.nan)
     assert ring.backfill(10.0, np.array([[3.0]])) == 0
     assert ring.at(10.0)[0] == 1.0
+
+
+def test_a_whole_distribution_heals_and_is_missing_as_one_row() -> None:
+    ring = SeriesRing(LATENCY, 10)
+    row = np.arange(HISTOGRAM_BINS, dtype=np.float64)
+    ring.write(600.0, np.where(row == 3.0, np.nan, row))
+    ring.write(660.0, row)
+    assert np.isnan(ring.at(600.0)).all()
+    assert ring.write(600.0, 2.0 * row)
+    np.testing.assert_array_equal(ring.read(600.0, 660.0), [2.0 * row, row])
 
 
 @pytest.mark.parametrize("row", [(np.nan, 5.0), (1.0, np.nan), (np.inf, 5.0), (1.0, -np.inf)])

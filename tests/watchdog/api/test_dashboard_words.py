@@ -13,9 +13,13 @@ from watchdog.api.dashboard.words import (
     badge,
     change,
     clock,
+    judged,
     score,
+    sentence,
     share,
+    shown,
     sign_of,
+    visible,
     when,
 )
 from watchdog.model import ActionState, WatchState
@@ -61,6 +65,32 @@ def test_a_change_says_which_way_the_number_went(
     evidence = {"before": before, "effect": effect, "effect_low": low, "effect_high": high}
     spec = {"name": "s", "kind": "gauge", "unit": unit, "bad": bad, "step_s": 60.0}
     assert change(spec, evidence) == said
+
+
+def test_a_distribution_is_drawn_as_a_quantile_and_told_as_shares() -> None:
+    spec = {"name": "order_latency", "kind": "histogram", "unit": "s", "bad": "up", "step_s": 60.0}
+    spec["quantile"] = 0.95
+    evidence = {
+        "state": "worse",
+        "statistic": 3.0,
+        "threshold": 1.0,
+        "coverage": 1.0,
+        "bound": 0.25,
+        "before": 0.01,
+        "now": 0.031,
+        "effect": 0.021,
+        "effect_low": 0.012,
+        "effect_high": 0.03,
+        "smallest_visible": 0.008,
+    }
+    assert shown(spec) == "order latency p95"
+    assert judged(spec, evidence, "now") == "3.1 % above 250 ms"
+    assert sentence(spec, evidence).startswith(
+        "order latency: 1.0 % above 250 ms before the deploy, 3.1 % above 250 ms now, "
+        "change +2.1 pt, 1.2 to 3.0; "
+    )
+    assert visible(spec, evidence) == "0.80 pt"
+    assert shown({**spec, "kind": "latency"}) == "order latency"
 
 
 @pytest.mark.parametrize(

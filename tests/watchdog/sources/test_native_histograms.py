@@ -53,7 +53,7 @@ def history() -> dict[str, dict[float, Native]]:
             so_far += observed(pod, step)
             schema = 1 if pod == "a" and step >= COARSER else 3 if pod == "a" else 5
             if not (pod == "a" and step in SILENT):
-                points[START + step * STEP_S - 5.0] = Native.of(so_far, schema)
+                points[START + step * STEP_S - 5.0] = Native(schema=schema).and_these(so_far)
     return pods
 
 
