@@ -92,7 +92,9 @@ class PrometheusSource:
             try:
                 await self._read_chunks(queries[i], grid, readings[i].values)
                 is_blind = bool(np.isnan(readings[i].values).all())
-                problem = f"no usable sample of {subject(queries[i])}" if is_blind else None
+                problem = self._assembly.remark(queries[i], grid.last_at)
+                if is_blind and problem is None:
+                    problem = f"no usable sample of {subject(queries[i])}"
             except Unreadable as error:
                 problem = str(error)
                 self._rest(error, now)

@@ -176,6 +176,7 @@ class ScrapeSource:
             parts = [self._streams(demand, asked) for demand in demands]
             values[-n:] = self._assembly.rows(query, parts, asked)[LOOK_BACK:]
             problem = problem or self._problem(demands[-1], query, grid.step_s)
+            problem = problem or self._assembly.remark(query, grid.last_at)
         except Unreadable as error:
             problem = str(error)
         return SourceReading(series_id=query.series_id, values=values, problem=problem)

@@ -12,7 +12,7 @@ import numpy as np
 
 from detectors.histogram import bounds
 from detectors.model import WIDTHS, FloatArray
-from watchdog.sources.bins import per_bin, regrid
+from watchdog.sources.bins import Layouts, per_bin, regrid
 from watchdog.sources.counters import LOOK_BACK, Fleet, increases, quantile
 from watchdog.sources.protocol import Grid, Query
 from watchdog.sources.unreadable import TooLarge, Unreadable
@@ -45,6 +45,7 @@ class Assembly:
     _fleets: dict[tuple[str, str], Fleet] = field(default_factory=dict)
     # Ratios whose numerator was seen to come from other targets than their denominator.
     _apart: set[str] = field(default_factory=set)
+    _layouts: dict[str, Layouts] = field(default_factory=dict)
 
     def look_back(self, query: Query, first_at: float, step_s: float) -> int:
         """Steps that must be read before the first one wanted: a base, and an hour of what is usual."""
@@ -71,6 +72,10 @@ class Assembly:
             counts = self._counts(parts[0], self._keys(parts[0]), grid)
             return self._increases(query, "", counts[:, :, np.newaxis], grid)
         return _only(query, parts[0], grid)[:, np.newaxis]
+
+    def remark(self, query: Query, at: float) -> str | None:
+        """Why the row at that time is missing although there were samples, as far as that is known here."""
+        return self._layout(query).remark(at)
 
     def _ratio(
         self, query: Query, above: Sequence[Stream], below: Sequence[Stream], grid: Grid
@@ -99,8 +104,10 @@ class Assembly:
             return np.full((grid.n, WIDTHS[query.kind]), np.nan)
         counts, upper = self._buckets(query, streams, grid)
         if query.kind == "histogram":
-            totals = regrid(counts, upper, bounds(query.unit))
-            return per_bin(self._increases(query, "", totals, grid))
+            edges = bounds(query.unit)
+            is_alike = self._layout(query).comparable(counts, upper, edges, grid)
+            made = per_bin(self._increases(query, "", regrid(counts, upper, edges), grid))
+            return np.where(is_alike[:, np.newaxis], made, np.nan)
         buckets = self._increases(query, "", counts, grid)
         return quantile(buckets, upper, query.quantile)[:, np.newaxis]
 
@@ -140,6 +147,9 @@ class Assembly:
     def _increases(self, query: Query, part: str, counts: FloatArray, grid: Grid) -> FloatArray:
         fleet = self._fleet(query, part)
         return increases(counts, first_at=grid.first_at, step_s=grid.step_s, fleet=fleet)
+
+    def _layout(self, query: Query) -> Layouts:
+        return self._layouts.setdefault(query.series_id, Layouts())
 
     def _fleet(self, query: Query, part: str) -> Fleet:
         return self._fleets.setdefault((query.series_id, part), Fleet())

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from detectors.histogram import bounds
 from detectors.model import HISTOGRAM_BINS, FloatArray
-from watchdog.sources.bins import per_bin, places, regrid
+from watchdog.sources.bins import Layouts, per_bin, places, regrid
 from watchdog.sources.counters import Fleet, increases
+from watchdog.sources.protocol import Grid
 
 EDGES = bounds("s")
 NAN = np.nan
@@ -52,6 +53,53 @@ def test_a_process_with_other_buckets_is_binned_by_its_own() -> None:
     new = [[NAN, 0.0, 0.0, 0.0], [NAN, 6.0, 7.0, 7.0]]
     in_a_quarter, in_one = int(places(np.array(0.25), EDGES)), int(places(np.array(1.0), EDGES))
     assert held(binned(upper, old, new)[1]) == {in_a_quarter: 11, in_one: 4}
+
+
+def hours(*spans: tuple[int, int, list[float]]) -> tuple[FloatArray, FloatArray]:
+    """(counts, bounds) of processes that live from one hour to another with their own buckets."""
+    upper = sorted({bound for _, _, own in spans for bound in own} | {np.inf})
+    counts = np.full((max(last for _, last, _ in spans), len(spans), len(upper)), NAN)
+    for i, (first, last, own) in enumerate(spans):
+        for bound in (*own, np.inf):
+            counts[first:last, i, upper.index(bound)] = 1.0
+    return counts, np.array(upper)
+
+
+def alike(layouts: Layouts, first_hour: int, *spans: tuple[int, int, list[float]]) -> list[bool]:
+    counts, upper = hours(*spans)
+    last_at = 3600.0 * (first_hour + len(counts) - 1)
+    grid = Grid(first_at=3600.0 * first_hour, last_at=last_at, step_s=3600.0)
+    return [bool(row) for row in layouts.comparable(counts, upper, EDGES, grid)]
+
+
+FEW, MANY = [0.1, 0.5], [0.1, 0.2, 0.5]
+
+
+def test_a_deploy_that_changes_its_buckets_is_missing_for_six_hours_and_not_a_regression() -> None:
+    layouts = Layouts()
+    assert alike(layouts, 100, (0, 10, MANY), (2, 10, FEW)) == [True, True, *[False] * 6, True, True]
+    assert layouts.remark(3600.0 * 101) is None
+    assert "other buckets" in (layouts.remark(3600.0 * 102) or "")
+    assert layouts.remark(3600.0 * 108) is None
+    # Read again, from later on, and once the old processes are gone.
+    assert alike(layouts, 104, (0, 8, FEW)) == [False] * 4 + [True] * 4
+    # And back: that layout was known.
+    assert alike(layouts, 112, (0, 2, FEW), (2, 5, MANY)) == [True] * 5
+
+
+def test_a_process_that_replaces_another_between_two_reads_is_seen_too() -> None:
+    layouts = Layouts()
+    assert alike(layouts, 100, (0, 3, MANY)) == [True] * 3
+    assert alike(layouts, 103, (0, 3, FEW)) == [False] * 3
+
+
+def test_processes_that_always_had_other_buckets_may_come_and_go() -> None:
+    layouts = Layouts()
+    assert alike(layouts, 100, (0, 4, MANY), (0, 2, FEW)) == [True] * 4
+    assert alike(layouts, 104, (0, 4, MANY), (2, 4, FEW)) == [True] * 4
+    # A bound that moves within its bin moves nothing.
+    assert alike(layouts, 108, (0, 4, MANY), (2, 4, [0.1, 0.51, 0.6])) == [True, True, False, False]
+    assert alike(layouts, 120, (0, 2, [0.1, 0.48])) == [True, True]
 
 
 def test_a_restart_counts_every_bin_from_zero() -> None:

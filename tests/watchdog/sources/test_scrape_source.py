@@ -217,6 +217,22 @@ async def test_a_page_gives_the_whole_distribution_of_a_classic_histogram(pages:
     assert filled == {of_a_tenth: 1.0, of_a_half: 2.0, len(edges): 1.0}
 
 
+async def test_other_buckets_are_missing_with_the_reason(pages: Pages) -> None:
+    query = Query(series_id="shop/latency", kind="histogram", histogram="latency_seconds_bucket")
+    async with opened(ScrapeSource(url=f"{pages.url}/metrics")) as source:
+        for number in range(6):
+            bounds_now = ("0.1", "0.5", "+Inf") if number < 4 else ("0.1", "+Inf")
+            lines = [f'latency_seconds_bucket{{le="{le}"}} {10 * number + 9}\n' for le in bounds_now]
+            pages.text["/metrics"] = "".join(lines)
+            (reading,) = await tick(source, number, query)
+            if number == 3:
+                assert reading.problem is None
+                assert reading.values[-1].sum() == 10.0
+    assert np.isnan(reading.values[-1]).all()
+    assert reading.problem is not None
+    assert "other buckets" in reading.problem
+
+
 async def test_a_page_has_no_native_histograms(pages: Pages) -> None:
     async with opened(ScrapeSource(url=f"{pages.url}/metrics")) as source:
         query = Query(series_id="a/b", kind="histogram", histogram="latency_seconds")
