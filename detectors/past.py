@@ -151,16 +151,19 @@ def past_of_counts(
     free: BoolArray,
     least: Callable[[float], float],
     alpha: float,
+    *,
+    has_season: bool = False,
 ) -> Past:
     """The past of a series of bad events among trials.
 
     events, trials: shape (n,), 0 of 0 = missing. free, alpha: as for `past_of_values`. least: the smallest
-    rise of the share that matters, from the share before.
+    rise of the share that matters, from the share before. has_season: what other days make of the contrast
+    is taken off, if that foretells it.
     """
     columns, n = columns_of(looks), len(events)
     marks: list[Mark | None] = [None] * len(columns)
     reference, smallest = np.full(len(columns), np.nan), np.full(len(columns), np.nan)
-    origins, _ = placebo_origins(n, step_s)
+    origins, places = placebo_origins(n, step_s)
     day = max(round(_DAY_S / step_s), 1)
     for c, column in enumerate(columns):
         look = column.look
@@ -169,8 +172,8 @@ def past_of_counts(
             continue
         rate = rates_before(events, trials, origins, _RATE_TICKS * look.length, day)
         contrast = count_contrast(events, trials, rate, origins, look)
-        # No season: the share of failures has less of it than the number of requests.
-        marks[c] = make_mark(contrast, look, False, 0, free, 1.0, alpha, n)
+        # Failures have less of a season than requests do; slow requests have all of it.
+        marks[c] = make_mark(contrast, look, False, places if has_season else 0, free, 1.0, alpha, n)
         reference[c], smallest[c] = rate[0], least(float(rate[0]))
     usual = float(trials.sum()) / max(int(np.count_nonzero(trials)), 1)
     return Past(marks=tuple(marks), reference=reference, least=smallest, trials=usual)

@@ -93,7 +93,8 @@ class Subject:
             k, n = clean_pairs(history)
             if self.spec.bad == "down":
                 k = n - k
-            self.past = past_of_counts(k, n, looks, step, free, self._least_share, alpha)
+            is_slow = self.part.cut is not None
+            self.past = past_of_counts(k, n, looks, step, free, self._least_share, alpha, has_season=is_slow)
         else:
             y = self.base.score.of(history[:, 0])
             self.past = past_of_values(y, looks, step, free, self._least_rise, alpha)

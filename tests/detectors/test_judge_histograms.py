@@ -59,6 +59,18 @@ def test_the_evidence_names_the_cut_and_speaks_of_shares() -> None:
     assert f"requests above {1000 * told.bound:.0f} ms rose from" in came.verdict.because
 
 
+def test_a_tide_is_foretold_by_other_days_and_hides_no_slow_quarter() -> None:
+    """The deploy lies on the steepest rise of the day; a week of history tells that every day has it."""
+    n, step = 7 * 288, replace(LATENCY, step_s=300.0)
+    settings = JudgeSettings(watch_s=4 * 3600.0)
+    for slow, state in ((1.0, "healthy"), (1.4, "regressed")):
+        rng = np.random.default_rng(4)
+        level = 0.05 * noise(rng, n + 60, 0.5) + 0.3 * np.sin(2.0 * np.pi * np.arange(-n, 60) / 288.0)
+        data = np.concatenate([distribution(rng, level[:n]), distribution(rng, level[n:], slow)])
+        came = watch([(step, data)], n, settings)
+        assert came.verdict.state == state, came.verdict.because
+
+
 def test_a_faster_service_is_no_regression() -> None:
     rng = np.random.default_rng(4)
     level = np.r_[np.zeros(N), np.full(40, -0.3)]
