@@ -147,6 +147,17 @@ class WatchTimes(Section):
     """Time after the end in which a restart blip is expected."""
 
 
+class AlwaysOn(Section):
+    """Judging between deploys: it alerts, never pages and never rolls back."""
+
+    enabled: Switch = True
+    """Needs history: a day at least, and half of `history` where that is short."""
+    false_alarms_per_month: Number = Field(default=1.0, gt=0, le=100)
+    """At most so many for a service in 30 days, over all its series."""
+    accept_after: Period = 86400.0
+    """A shift that stays for so long is taken as usual, and that is said."""
+
+
 class Defaults(Section):
     """What a service has unless it says otherwise."""
 
@@ -154,6 +165,7 @@ class Defaults(Section):
     """`observe` says what it would do, `approve` asks, `auto` acts."""
     budget: Budget = Budget()
     watch: WatchTimes = WatchTimes()
+    always_on: AlwaysOn = AlwaysOn()
 
 
 class LimitSettings(Section):
@@ -284,6 +296,8 @@ class Service(Section):
     """Instead of `defaults.budget`."""
     watch: WatchTimes | None = None
     """Instead of `defaults.watch`."""
+    always_on: AlwaysOn | None = None
+    """Instead of `defaults.always_on`."""
     rollback: Rollback | None = None
     version: VersionSignal | None = None
     series: Mapping[SeriesName, Series] = Field(default_factory=dict)

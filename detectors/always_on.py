@@ -107,9 +107,14 @@ class AlwaysOn:
         """Since when that series is off, and by how much."""
         return shift_of(self._drifts[name])
 
-    def is_back(self, name: str, before: float, now: float) -> bool:
-        """Whether that series is back from a shift it made; False while it cannot be told."""
-        return name in self._drifts and is_back(self._drifts[name], before, now)
+    def seen_at(self, name: str) -> float:
+        """End of the last tick at which that series had data, epoch seconds; -inf if it never had."""
+        recent = self._drifts[name].recent if name in self._drifts else ()
+        return recent[-1][0] if recent else -math.inf
+
+    def is_back(self, name: str, before: float, now: float, since_at: float) -> bool:
+        """Whether that series is back from a shift told at `since_at`; False while it cannot be told."""
+        return name in self._drifts and is_back(self._drifts[name], before, now, since_at)
 
     def _learn(
         self, histories: Sequence[History], settings: AlwaysOnSettings

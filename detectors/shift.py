@@ -8,10 +8,9 @@ import numpy as np
 
 from detectors import say
 from detectors.baseline import least_change
-from detectors.drift import Drift, Sample
-from detectors.model import SeriesSpec
+from detectors.drift import CLIP, Drift, Sample
+from detectors.model import FloatArray, SeriesSpec
 
-_NEWEST = 5  # ticks that tell how far off it is now
 _BACK = 10  # ticks that must be back
 _LEFT = 0.3  # of the shift that may be left
 
@@ -30,13 +29,10 @@ class Shift:
 def shift_of(drift: Drift) -> Shift:
     """The shift a series has made as of its newest tick; its level is what it was before.
 
-    The onset is where the samples since are likelier to belong to the new level than to the old one: the
-    largest sum, from there to now, of what lies beyond half of the way.
+    The onset is where a step from the level to what came after explains the samples best.
     """
     spec, ticks = drift.fit.spec, list(drift.recent)
-    beyond = _beyond(drift, [sample for _, sample in ticks])
-    since = np.cumsum(beyond[::-1])[::-1]
-    first = int(np.argmax(since))
+    first = _first(drift, np.array([sample for _, sample in ticks]))
     onset_at = ticks[first][0] - spec.step_s
     before = _unit(drift, drift.level)
     now = _unit(drift, _level_of(drift, [sample for _, sample in ticks[first:]]))
@@ -45,31 +41,36 @@ def shift_of(drift: Drift) -> Shift:
     )
 
 
-def is_back(drift: Drift, before: float, now: float) -> bool:
+def is_back(drift: Drift, before: float, now: float, since_at: float) -> bool:
     """Whether the newest ticks are back from `now` to near `before`, both in the unit of the series.
 
-    Back: at most 30 % of the way, or less than what matters, is left over the last 10 ticks with data.
+    Back: at most 30 % of the way, or less than what matters, is left over the last 10 ticks with data, all
+    after `since_at`: those before the shift would pass for its recovery.
     """
-    if len(drift.recent) < _BACK:
+    ticks = list(drift.recent)[-_BACK:]
+    if len(ticks) < _BACK or ticks[0][0] <= since_at:
         return False
     spec = drift.fit.spec
-    newest = _unit(drift, _level_of(drift, [sample for _, sample in list(drift.recent)[-_BACK:]]))
+    newest = _unit(drift, _level_of(drift, [sample for _, sample in ticks]))
     sign = 1.0 if spec.bad == "up" else -1.0
     limit = max(_LEFT * sign * (now - before), least_change(spec, before))
     # What matters may be most of a shift that mattered: half of the way back is the least asked for.
     return sign * (newest - before) <= min(limit, 0.5 * sign * (now - before))
 
 
-def _beyond(drift: Drift, samples: list[Sample]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """By how much each tick lies beyond half of the way from the level to where the newest ticks are."""
-    pairs = np.array(samples)
-    far = _level_of(drift, samples[-_NEWEST:])
-    half = 0.5 * (far + drift.level)
+def _first(drift: Drift, ticks: FloatArray) -> int:
+    """Index of the first tick of the likeliest step up; ticks: shape (n, 2), oldest first.
+
+    Twice the log likelihood ratio of all ticks from there on, of normal values and of Poisson counts.
+    """
     if drift.fit.is_paired:
-        result: np.ndarray[tuple[int], np.dtype[np.float64]] = pairs[:, 0] - half * pairs[:, 1]
-        return result
-    reach = max(far - drift.level, 1e-300)
-    return np.clip(pairs[:, 0] - half, -reach, reach)
+        k, mean = (np.cumsum(c[::-1])[::-1] for c in (ticks[:, 0], ticks[:, 1] * drift.level))
+        log = k * np.log(np.maximum(k, 1e-300) / mean)
+        return int(np.argmax(np.where(k > mean, log - (k - mean), 0.0)))
+    reach = CLIP * drift.fit.spread
+    r = np.clip(ticks[:, 0] - drift.level, -reach, reach)
+    total, n = np.cumsum(r[::-1])[::-1], np.arange(len(r), 0, -1)
+    return int(np.argmax(np.where(total > 0.0, total * total / n, 0.0)))
 
 
 def _level_of(drift: Drift, samples: list[Sample]) -> float:

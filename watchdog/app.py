@@ -19,6 +19,7 @@ from config import Loaded
 from watchdog.api.protocol import Ports
 from watchdog.api.server import serve
 from watchdog.bench import Bench
+from watchdog.between import Between
 from watchdog.board import LiveBoard
 from watchdog.bursts import Bursts
 from watchdog.calendar import run_calendar
@@ -88,6 +89,7 @@ class Parts:
     schedule: Schedule
     works: Works
     bench: Bench
+    between: Between
     pulse: Pulse
     reports: Reports
     outbox: Outbox
@@ -100,6 +102,7 @@ class Parts:
             ("calendar", run_calendar(TIMES, self.works.put)),
             ("works", self.works.run()),
             ("bench", self.bench.run()),
+            ("between", self.between.run()),
             ("pulse", self.pulse.run()),
             ("reports", self.reports.run()),
             ("outbox", self.outbox.run()),
@@ -180,6 +183,17 @@ async def wired(
             lag_s=settings.lag,
             wake_outbox=outbox.wake,
         )
+        between = Between(
+            plans,
+            book=book,
+            store=store,
+            bench=bench,
+            clock=clock,
+            routes=routes,
+            board=board,
+            metrics=metrics,
+            wake_outbox=outbox.wake,
+        )
         pipeline = Pipeline(
             clock=clock,
             checks={check.due_name: check for plan in plans.values() for check in plan.checks},
@@ -187,6 +201,7 @@ async def wired(
             checker=await stack.enter_async_context(checker(loaded.databases, clock)),
             keeper=keeper,
             bench=bench,
+            between=between,
             store=store,
             targets=loaded.targets,
             routes=routes,
@@ -279,6 +294,7 @@ async def wired(
             schedule=schedule,
             works=works,
             bench=bench,
+            between=between,
             pulse=pulse,
             reports=reports,
             outbox=outbox,

@@ -31,6 +31,7 @@ class Bench:
         self._keeper = keeper
         self._clock = clock
         self._seats: dict[str, Seat] = {}
+        self._watched: frozenset[str] = frozenset()
         self._touched = asyncio.Event()
         self._touched.set()
         # One thread: calibration is all computing, and each further thread would keep its garbage in a heap
@@ -44,6 +45,10 @@ class Bench:
     def of(self, services: frozenset[str]) -> list[Seat]:
         """The seats of these services that can be judged now."""
         return [seat for seat in self._seats.values() if seat.plan.name in services]
+
+    def is_watched(self, service: str) -> bool:
+        """Whether a watch of that service is open, judged already or not."""
+        return service in self._watched
 
     @property
     def count(self) -> int:
@@ -76,6 +81,7 @@ class Bench:
             for watch in await self._store.watches(is_open=True, limit=_OPEN_WATCHES_MAX)
             if watch.service in self._plans
         ]
+        self._watched = frozenset(watch.service for watch in watches)
         for watch_id in self._seats.keys() - {watch.id for watch in watches}:
             del self._seats[watch_id]
         return watches

@@ -10,11 +10,14 @@ from typing import Any
 
 @dataclass(slots=True)
 class ServiceNote:
-    """What is going on with one service right now. problems: sentences; checks: last result by check name."""
+    """What is going on with one service right now. problems: sentences; checks: last result by check name.
+    always_on: one sentence on the judging between deploys, empty where it is off.
+    """
 
     blind_since: float | None = None
     problems: list[str] = field(default_factory=list)
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    always_on: str = ""
 
 
 class LiveBoard:
@@ -44,12 +47,13 @@ class LiveBoard:
         return self.packet_of(watch_id)
 
     def service_notes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Per service: blind_since, problems, checks."""
+        """Per service: blind_since, problems, checks, always_on."""
         return {
             name: {
                 "blind_since": note.blind_since,
                 "problems": list(note.problems),
                 "checks": dict(note.checks),
+                "always_on": note.always_on,
             }
             for name, note in self.services.items()
         }

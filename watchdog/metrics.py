@@ -33,6 +33,14 @@ class Metrics:
         self.open_watches = gauge("open_watches", "Watches being judged")
         self.verdicts = counter("verdicts_total", "Watches closed", ("service", "verdict"))
         self.judge_bugs = counter("judge_bugs_total", "Series judges that raised", ("service",))
+        self.incident_open = gauge(
+            "incident_open", "1 while a service is worse without a deploy", ("service",)
+        )
+        self.always_on_series = gauge(
+            "always_on_series",
+            "Series judged between deploys; 0 while there is too little history",
+            ("service",),
+        )
         self.oldest_intent_s = gauge(
             "oldest_intent_age_seconds", "Age of the oldest rollback not yet settled"
         )

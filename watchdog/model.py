@@ -64,6 +64,9 @@ AlertKind = Literal[
     "vetoed",
     "internal",
 ]
+# Of trouble without a deploy.
+IncidentAlertKind = Literal["drifted", "settled"]
+IncidentState = Literal["raised", "resolved", "accepted"]
 Severity = Literal["critical", "error", "warning", "info"]
 
 
@@ -197,7 +200,8 @@ class Action:
 class Alert:
     """One message to one channel, durable before it is sent.
 
-    dedup_key: `service|environment|deploy id`, one incident per deploy. text: the headline, plain text.
+    dedup_key: `service|environment|deploy id`, one incident per deploy; between deploys the
+    incident's id stands for it and deploy_id is empty. text: the headline, plain text.
     fields: the answers in fixed order (what, since, blame, impact, done, next, because, not_seen,
     safe_to_go_back): present ones only. page: a person must act now.
     """
@@ -205,7 +209,7 @@ class Alert:
     id: str
     channel: str
     event: AlertEvent
-    kind: AlertKind
+    kind: AlertKind | IncidentAlertKind
     severity: Severity
     dedup_key: str
     environment: str
@@ -221,6 +225,37 @@ class Alert:
     attempts: int = 0
     next_attempt_at: float | None = None
     state: Literal["pending", "sent", "failed"] = "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesShift:
+    """One series of an incident. before, now: in its unit. told_at: the step it joined at."""
+
+    before: float
+    now: float
+    onset_at: float
+    told_at: float
+    because: str
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Trouble of a service that no deploy explains; one per service at a time.
+
+    opened_at, closed_at: ends of the steps at which it was told and was over. onset_at: when it began, by the
+    earliest of its series.
+    """
+
+    id: str
+    environment: str
+    service: str
+    state: IncidentState
+    because: str
+    series: Mapping[str, SeriesShift]
+    opened_at: float
+    onset_at: float
+    closed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

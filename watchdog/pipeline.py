@@ -1,8 +1,8 @@
 """The whole way of one observation: observe -> keep -> judge -> decide and record.
 
-Names arrive from the schedule. `observe` runs one check; `tick` reads the sources of one step size and takes
-every open watch of that step size through judging and deciding. Nothing is sent from here: what is to be sent
-is durable in the store before the outbox is woken.
+Names arrive from the schedule. `observe` runs one check; `tick` reads the sources of one step size, takes
+every open watch of that step size through judging and deciding, and then the services between their deploys.
+Nothing is sent from here: what is to be sent is durable in the store before the outbox is woken.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from detectors.model import Verdict
 from watchdog.bench import Bench
+from watchdog.between import Between
 from watchdog.board import LiveBoard
 from watchdog.checking import Checker
 from watchdog.clock import Clock
@@ -40,6 +41,7 @@ class Pipeline:
     checker: Checker
     keeper: Keeper
     bench: Bench
+    between: Between
     store: Store
     targets: Mapping[str, Target]
     routes: Routes
@@ -82,6 +84,8 @@ class Pipeline:
                 await self._judge(seat, grid_at)
             # What was just decided goes out while the next is judged.
             await asyncio.sleep(0)
+        for plan in batch.services:
+            await self.between.tick(plan.name, grid_at)
         await self.keeper.mirror(batch, grid_at)
         self.metrics.last_tick_at.labels(name).set(grid_at)
         self.metrics.open_watches.set(self.bench.count)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from checks.model import Check
 from config import Loaded
 from config.schema import CheckCommon, Series, Service, Settings, VersionSignal
+from detectors.always_on import AlwaysOnSettings
 from detectors.model import JudgeSettings, SeriesKind, SeriesSpec
 from watchdog.model import Limits, Mode
 from watchdog.policy import Rules
@@ -63,6 +64,15 @@ class CheckPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlwaysOnPlan:
+    """How a service is judged between its deploys."""
+
+    is_enabled: bool = True
+    settings: AlwaysOnSettings = field(default_factory=AlwaysOnSettings)
+    accept_after_s: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePlan:
     """One service: what is observed, how it is judged, what may be done.
 
@@ -89,6 +99,7 @@ class ServicePlan:
     limits: Limits
     is_single_instance: bool
     lag_s: float = 0.0
+    always_on: AlwaysOnPlan = field(default_factory=AlwaysOnPlan)
 
     @property
     def control_services(self) -> frozenset[str]:
@@ -141,6 +152,7 @@ def _service(
     settings = loaded.settings
     budget = service.budget or settings.defaults.budget
     times = service.watch or settings.defaults.watch
+    always_on = service.always_on or settings.defaults.always_on
     step_s = settings.step if service.step is None else service.step
     # A control on another grid cannot be compared step by step.
     others = [
@@ -179,6 +191,13 @@ def _service(
         ),
         is_single_instance=settings.single_instance,
         lag_s=settings.lag,
+        always_on=AlwaysOnPlan(
+            is_enabled=always_on.enabled,
+            settings=AlwaysOnSettings(
+                false_alarms_per_month=always_on.false_alarms_per_month, history_s=service.history
+            ),
+            accept_after_s=always_on.accept_after,
+        ),
     )
 
 

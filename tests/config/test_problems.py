@@ -391,7 +391,7 @@ error[unknown-key]: `modee` is not a key of a service.
 7 |     modee: auto
   |     ^^^^^ did you mean `mode`?
 help: keys of a service: owner, runbook, mode, timezone, depends_on, controls, step, history, history_min, \
-rollout_max, budget, watch, rollback, version, series, checks"""
+rollout_max, budget, watch, always_on, rollback, version, series, checks"""
     )
 
 

@@ -37,6 +37,7 @@ class ServiceView:
     """One service now. watch, deploy: the newest; action: the rollback of that deploy, if there is one.
 
     because: one sentence on where it stands. problems: sentences on what cannot be seen.
+    always_on: one on the judging between deploys.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ServiceView:
     blind_since: float | None
     problems: tuple[str, ...]
     checks: Mapping[str, Mapping[str, Any]]
+    always_on: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,7 @@ async def look(ports: Ports) -> Picture:
                 blind_since=blind_since,
                 problems=problems,
                 checks=checks,
+                always_on=str(note.get("always_on") or ""),
             )
         )
     return Picture(
@@ -160,6 +163,7 @@ def service_json(view: ServiceView) -> dict[str, Any]:
         "action": action_json(view.action) if view.action else None,
         "blind_since": view.blind_since,
         "problems": list(view.problems),
+        "always_on": view.always_on,
         "checks": {name: dict(result) for name, result in view.checks.items()},
     }
 

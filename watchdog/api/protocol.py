@@ -22,7 +22,8 @@ class Board(Protocol):
         ...
 
     def service_notes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Per service: `blind_since` (epoch seconds or None), `problems` (sentences), `checks` (newest)."""
+        """Per service: `blind_since` (epoch seconds or None), `problems` (sentences), `checks` (newest),
+        `always_on` (a sentence, may be empty)."""
         ...
 
     def source_notes(self) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from watchdog.model import (
     Deploy,
     DeployEvent,
     Facts,
+    Incident,
     Intake,
     Ruling,
     SwitchState,
@@ -171,6 +172,21 @@ class Store(Protocol):
         self, alert_id: str, *, state: str, because: str, next_attempt_at: float | None, now: float
     ) -> None:
         """Record an attempt: state `sent`, `failed` or still `pending` with the next attempt's time."""
+        ...
+
+    # Between deploys
+
+    async def put_incident(self, incident: Incident, alerts: Sequence[Alert], now: float) -> None:
+        """Insert or replace it, with its alerts and an audit row where there are alerts, in one transaction.
+
+        A second open incident of its service is refused with ValueError.
+        """
+        ...
+
+    async def incidents(
+        self, *, service: str | None = None, is_open: bool | None = None, limit: int = 100
+    ) -> list[Incident]:
+        """Newest first by opened_at; is_open None means both."""
         ...
 
     # Switches and the log

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from watchdog.model import Action, ActionState, DeployEvent, Intake, Ruling, SwitchState
+from watchdog.model import Action, ActionState, Alert, DeployEvent, Incident, Intake, Ruling, SwitchState
 from watchdog.store import audit, rows
 
 # The key, the body and what they are derived from never change: the same bytes go out on every attempt.
@@ -41,6 +41,20 @@ def write_ruling(db: sqlite3.Connection, ruling: Ruling, now: float) -> None:
     rows.insert_new(db, ruling.alerts)
     if ruling.audit:
         audit.append(db, at=now, who="watchdog", what=ruling.audit, key=ruling.watch.id)
+
+
+def write_incident(db: sqlite3.Connection, incident: Incident, alerts: Sequence[Alert], now: float) -> None:
+    """The incident as it is now, and what is told of it; raises ValueError for a second open one."""
+    try:
+        rows.upsert(db, incident)
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+            raise
+        raise ValueError(f"{incident.service} already has an open incident: one at a time") from error
+    rows.insert_new(db, alerts)
+    if alerts:
+        what = f"incident {incident.state}: {incident.because}"
+        audit.append(db, at=now, who="watchdog", what=what, key=incident.id)
 
 
 def write_annotations(db: sqlite3.Connection, watch_id: str, annotations: Mapping[str, Any]) -> None:

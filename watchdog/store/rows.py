@@ -9,12 +9,12 @@ import json
 import sqlite3
 import types
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from watchdog.model import Action, Alert, Deploy, DeployEvent, SwitchState, Watch
+from watchdog.model import Action, Alert, Deploy, DeployEvent, Incident, SeriesShift, SwitchState, Watch
 
-T = TypeVar("T", Deploy, DeployEvent, Watch, Action, Alert, SwitchState)
+T = TypeVar("T", Deploy, DeployEvent, Watch, Action, Alert, Incident, SwitchState)
 
 
 def insert(db: sqlite3.Connection, value: T, **more: Any) -> None:
@@ -64,8 +64,15 @@ def _row_of(value: Any) -> dict[str, Any]:
 
 def _dump(value: Any) -> Any:
     if isinstance(value, tuple | Mapping):
-        return json.dumps(value if isinstance(value, tuple) else dict(value), allow_nan=False)
+        plain = value if isinstance(value, tuple) else dict(value)
+        return json.dumps(plain, allow_nan=False, default=_plain)
     return int(value) if isinstance(value, bool) else value
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored")
 
 
 def _insert_sql(cls: type[Any], names: tuple[str, ...]) -> str:
@@ -83,6 +90,8 @@ def _loader(hint: Any) -> Callable[[Any], Any]:
             return _load_tuple
         if origin is bool:
             return _load_bool
+        if SeriesShift in get_args(option):
+            return _load_shifts
         if isinstance(origin, type) and issubclass(origin, Mapping):
             return _load_mapping
     return _as_it_is
@@ -97,6 +106,10 @@ def _load_mapping(stored: str | None) -> dict[str, Any] | None:
         return None
     loaded: dict[str, Any] = json.loads(stored)
     return loaded
+
+
+def _load_shifts(stored: str) -> dict[str, SeriesShift]:
+    return {name: SeriesShift(**shift) for name, shift in json.loads(stored).items()}
 
 
 def _load_bool(stored: int | None) -> bool | None:
@@ -127,5 +140,6 @@ TABLES: Mapping[type[Any], _Table] = {
     Watch: _table(Watch, "watch", "id"),
     Action: _table(Action, "action", "key"),
     Alert: _table(Alert, "alert_outbox", "id"),
+    Incident: _table(Incident, "incident", "id"),
     SwitchState: _table(SwitchState, "switch", "name"),
 }

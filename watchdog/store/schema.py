@@ -1,6 +1,6 @@
 """The tables of `state.db`, in one place and in plain SQL, so that what is on disk can be read here.
 
-Column names of deploy, watch, action and alert_outbox are the field names of the dataclasses in
+Column names of deploy, watch, action, incident and alert_outbox are the field names of the dataclasses in
 `watchdog.model`; a test compares them.
 """
 
@@ -128,6 +128,21 @@ CREATE TABLE attempt (
     what TEXT NOT NULL
 );
 CREATE INDEX attempt_by_key ON attempt (key, n);
+
+-- series: JSON, name to its shift. The index: one incident of a service at a time, whoever asks.
+CREATE TABLE incident (
+    id TEXT PRIMARY KEY,
+    environment TEXT NOT NULL,
+    service TEXT NOT NULL,
+    state TEXT NOT NULL,
+    because TEXT NOT NULL,
+    series TEXT NOT NULL,
+    opened_at REAL NOT NULL,
+    onset_at REAL NOT NULL,
+    closed_at REAL
+);
+CREATE INDEX incident_by_service ON incident (environment, service, opened_at);
+CREATE UNIQUE INDEX incident_open ON incident (environment, service) WHERE closed_at IS NULL;
 
 CREATE TABLE alert_outbox (
     n INTEGER PRIMARY KEY,

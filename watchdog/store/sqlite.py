@@ -24,6 +24,7 @@ from watchdog.model import (
     Deploy,
     DeployEvent,
     Facts,
+    Incident,
     Intake,
     Ruling,
     SwitchState,
@@ -235,6 +236,19 @@ class SqliteStore:
             records.write_attempt(db, alert_id, f"{state}: {because}", now)
 
         await self._write(job)
+
+    async def put_incident(self, incident: Incident, alerts: Sequence[Alert], now: float) -> None:
+        """Insert or replace it with its alerts; raises ValueError for a second open one of its service."""
+        await self._write(lambda db: records.write_incident(db, incident, alerts, now))
+
+    async def incidents(
+        self, *, service: str | None = None, is_open: bool | None = None, limit: int = 100
+    ) -> list[Incident]:
+        """Newest first by opened_at; is_open None means both."""
+        where = """WHERE service = COALESCE(?, service) AND (? IS NULL OR (closed_at IS NULL) = ?)
+                   ORDER BY opened_at DESC, rowid DESC LIMIT ?"""
+        params = (service, is_open, is_open, _bounded(limit))
+        return await self._read(lambda db: rows.select(db, Incident, where, params))
 
     async def kill_switch(self) -> SwitchState:
         """The stored kill switch."""

@@ -22,7 +22,7 @@ from tests.watchdog.store.store_material import (
     watch_of,
     with_watch,
 )
-from watchdog.model import Facts, Ruling, SwitchState, action_key
+from watchdog.model import Facts, Incident, Ruling, SeriesShift, SwitchState, action_key
 from watchdog.store.protocol import Store, StoreUnavailable
 
 Make = Callable[[], Store]
@@ -436,4 +436,34 @@ async def test_a_cancelled_caller_disturbs_nobody(store: Store) -> None:
     assert all(answer is None for answer in answers[1::2])
     written = {row.what for row in await store.audit(limit=1000)}
     assert {str(n) for n in range(1, 50, 2)} <= written
+    assert await store.verify_audit() is None
+
+
+async def test_an_incident_is_durable_with_its_alerts_and_there_is_one_at_a_time(store: Store) -> None:
+    shift = SeriesShift(before=0.01, now=0.2, onset_at=NOW - 60.0, told_at=NOW, because="errors rose")
+    first = Incident(
+        id="i1",
+        environment="prod",
+        service="checkout",
+        state="raised",
+        because="errors rose",
+        series={"errors": shift},
+        opened_at=NOW,
+        onset_at=NOW - 60.0,
+    )
+    await store.put_incident(first, [alert(1)], NOW)
+    await store.put_incident(first, [alert(1)], NOW + 1)
+    assert await store.incidents(service="checkout", is_open=True) == [first]
+    assert len(await store.alerts()) == 1
+    with pytest.raises(ValueError, match="one at a time"):
+        await store.put_incident(replace(first, id="i2"), [alert(2)], NOW + 2)
+    assert len(await store.alerts()) == 1
+
+    over = replace(first, state="resolved", closed_at=NOW + 60.0, series={})
+    await store.put_incident(over, [], NOW + 60.0)
+    again = replace(first, id="i3", opened_at=NOW + 90.0)
+    await store.put_incident(again, [], NOW + 90.0)
+    assert await store.incidents() == [again, over]
+    assert await store.incidents(service="checkout", is_open=False) == [over]
+    assert await store.incidents(service="stock") == []
     assert await store.verify_audit() is None

@@ -38,6 +38,8 @@ _MARKS = {
     "healthy": "=",
     "inconclusive": "?",
     "blind": "/",
+    "drifted": "~",
+    "settled": "=",
 }
 _LABELS = {
     "what": "What",

@@ -41,6 +41,7 @@ def service_body(
             el("p", badge("blind"), " no data since ", when(view.blind_since, "day"), " UTC")
             if view.blind_since is not None
             else None,
+            el("p", view.always_on, class_="because") if view.always_on else None,
             [el("p", problem, class_="because") for problem in view.problems],
             class_="title",
             id="title",
