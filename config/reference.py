@@ -47,6 +47,7 @@ _MODELS = {
     "VersionSignal": "`services.<name>.version`",
     "Rollback": "`services.<name>.rollback`",
     "Defaults": "`defaults`",
+    "AlwaysOn": "`defaults.always_on`, `services.<name>.always_on`",
     "Budget": "`defaults.budget`, `services.<name>.budget`",
     "WatchTimes": "`defaults.watch`, `services.<name>.watch`",
     "LimitSettings": "`limits`",

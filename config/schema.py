@@ -151,7 +151,7 @@ class AlwaysOn(Section):
     """Judging between deploys: it alerts, never pages and never rolls back."""
 
     enabled: Switch = True
-    """Needs history: a day at least, and half of `history` where that is short."""
+    """Needs two days of history, or half of `history` where that is shorter."""
     false_alarms_per_month: Number = Field(default=1.0, gt=0, le=100)
     """At most so many for a service in 30 days, over all its series."""
     accept_after: Period = 86400.0

@@ -109,8 +109,8 @@ class AlwaysOn:
 
     def seen_at(self, name: str) -> float:
         """End of the last tick at which that series had data, epoch seconds; -inf if it never had."""
-        recent = self._drifts[name].recent if name in self._drifts else ()
-        return recent[-1][0] if recent else -math.inf
+        newest = self._drifts[name].recent(1) if name in self._drifts else np.empty((0, 3))
+        return float(newest[0, 0]) if len(newest) else -math.inf
 
     def is_back(self, name: str, before: float, now: float, since_at: float) -> bool:
         """Whether that series is back from a shift told at `since_at`; False while it cannot be told."""

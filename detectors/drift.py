@@ -7,7 +7,6 @@ What calibrates it runs over the history tick by tick through the same `Drift.ta
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -71,17 +70,24 @@ class DriftFit:
 
 
 class Drift:
-    """The sums of one series. recent: (end of step, sample) of the newest ticks, missing ones left out."""
+    """The sums of one series, and its newest ticks to say what has become of it."""
 
     def __init__(self, fit: DriftFit) -> None:
         """An empty one; it says nothing before `fit.reach` ticks with data."""
         self.fit = fit
-        self.recent: deque[tuple[float, Sample]] = deque(maxlen=2 * fit.speeds[-1])
+        self._ring = np.zeros((2 * fit.speeds[-1], 3))
         self._seen = 0
         self._age = 0  # ticks behind the level, which a new beginning sets back
         self._level = 0.0  # of values
         self._slow = (0.0, 0.0)  # bad events and trials behind the level of shares
         self._sums = [(0.0, 0.0)] * len(fit.speeds)
+
+    def recent(self, most: int | None = None) -> FloatArray:
+        """The newest ticks with data, at most `most`: shape (n, 3), oldest first: end of the step, sample."""
+        size = len(self._ring)
+        count = min(self._seen, size, size if most is None else most)
+        ticks: FloatArray = self._ring[np.arange(self._seen - count, self._seen) % size]
+        return ticks
 
     @property
     def level(self) -> float:
@@ -112,7 +118,7 @@ class Drift:
         of its decayed counts for shares. None if the tick is missing."""
         if sample[1] <= 0.0:
             return None
-        self.recent.append((at, sample))
+        self._ring[self._seen % len(self._ring)] = (at, *sample)
         self._seen += 1
         self._age += 1
         pull = max(1.0 / self.fit.reach, 1.0 / self._age)
@@ -120,12 +126,12 @@ class Drift:
 
     def start_anew(self) -> None:
         """Take the newest ticks for the level from now on, and forget the deviation from the old one."""
-        newest = [sample for _, sample in list(self.recent)[-REBASE:]]
-        if not newest:
+        newest = self.recent(REBASE)[:, 1:]
+        if not len(newest):
             return
         self._age = len(newest)
-        self._slow = (sum(k for k, _ in newest), sum(n for _, n in newest))
-        self._level = float(np.median([y for y, _ in newest]))
+        self._slow = (float(newest[:, 0].sum()), float(newest[:, 1].sum()))
+        self._level = float(np.median(newest[:, 0]))
         self._sums = [(0.0, 0.0)] * len(self.fit.speeds)
 
     def _value(self, y: float, pull: float) -> list[float]:

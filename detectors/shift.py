@@ -8,7 +8,7 @@ import numpy as np
 
 from detectors import say
 from detectors.baseline import least_change
-from detectors.drift import CLIP, Drift, Sample
+from detectors.drift import CLIP, Drift
 from detectors.model import FloatArray, SeriesSpec
 
 _BACK = 10  # ticks that must be back
@@ -31,11 +31,11 @@ def shift_of(drift: Drift) -> Shift:
 
     The onset is where a step from the level to what came after explains the samples best.
     """
-    spec, ticks = drift.fit.spec, list(drift.recent)
-    first = _first(drift, np.array([sample for _, sample in ticks]))
-    onset_at = ticks[first][0] - spec.step_s
+    spec, ticks = drift.fit.spec, drift.recent()
+    first = _first(drift, ticks[:, 1:])
+    onset_at = float(ticks[first, 0]) - spec.step_s
     before = _unit(drift, drift.level)
-    now = _unit(drift, _level_of(drift, [sample for _, sample in ticks[first:]]))
+    now = _unit(drift, _level_of(drift, ticks[first:, 1:]))
     return Shift(
         series=spec.name, onset_at=onset_at, before=before, now=now, because=_sentence(spec, before, now)
     )
@@ -47,11 +47,11 @@ def is_back(drift: Drift, before: float, now: float, since_at: float) -> bool:
     Back: at most 30 % of the way, or less than what matters, is left over the last 10 ticks with data, all
     after `since_at`: those before the shift would pass for its recovery.
     """
-    ticks = list(drift.recent)[-_BACK:]
-    if len(ticks) < _BACK or ticks[0][0] <= since_at:
+    ticks = drift.recent(_BACK)
+    if len(ticks) < _BACK or ticks[0, 0] <= since_at:
         return False
     spec = drift.fit.spec
-    newest = _unit(drift, _level_of(drift, [sample for _, sample in ticks]))
+    newest = _unit(drift, _level_of(drift, ticks[:, 1:]))
     sign = 1.0 if spec.bad == "up" else -1.0
     limit = max(_LEFT * sign * (now - before), least_change(spec, before))
     # What matters may be most of a shift that mattered: half of the way back is the least asked for.
@@ -73,11 +73,11 @@ def _first(drift: Drift, ticks: FloatArray) -> int:
     return int(np.argmax(np.where(total > 0.0, total * total / n, 0.0)))
 
 
-def _level_of(drift: Drift, samples: list[Sample]) -> float:
-    """On the scale of `Drift.level`: the median, or the share of bad events."""
+def _level_of(drift: Drift, ticks: FloatArray) -> float:
+    """On the scale of `Drift.level`: the median, or the share of bad events; ticks: shape (n, 2)."""
     if drift.fit.is_paired:
-        return sum(k for k, _ in samples) / max(sum(n for _, n in samples), 1e-300)
-    return float(np.median([y for y, _ in samples]))
+        return float(ticks[:, 0].sum()) / max(float(ticks[:, 1].sum()), 1e-300)
+    return float(np.median(ticks[:, 0]))
 
 
 def _unit(drift: Drift, level: float) -> float:

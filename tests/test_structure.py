@@ -26,6 +26,7 @@ READS_A_CLOCK = ("watchdog/clock.py", "watchdog/cli/", "watchdog/demo/")
 CONTAINMENTS = {
     "watchdog/checking.py": "one check",
     "watchdog/seat.py": "the judge of one watch",
+    "watchdog/between.py": "the judge of one service between its deploys",
     "watchdog/rollback/sending.py": "one send attempt",
     "watchdog/alerts/sending.py": "one send attempt",
     "watchdog/store/writer.py": "raised again where the caller awaits",

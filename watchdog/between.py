@@ -104,7 +104,7 @@ class Between:
         is_watched = self._bench.is_watched(plan.name)
         if post.judge is not None and is_watched != post.is_watched:
             post.judge.pauses = await self._pauses(plan)
-            post.is_watched = is_watched
+            post.is_watched = _has_open(post.judge.pauses)
         while post.judge is not None and post.judge.judged_to_at + plan.step_s <= grid_at:
             at = post.judge.judged_to_at + plan.step_s
             values = {item.spec.name: self._book.at(item.id, at) for item in plan.series}
@@ -154,7 +154,6 @@ class Between:
     async def _learn(self, post: _Post, thread: ThreadPoolExecutor) -> None:
         plan = post.plan
         pauses = await self._pauses(plan)
-        open_incidents = await self._store.incidents(service=plan.name, is_open=True, limit=1)
         end_at = plan.settled_at(self._clock.wall_s())
         n = plan.history_grid(end_at).n
         histories = [
@@ -163,9 +162,14 @@ class Between:
         loop = asyncio.get_running_loop()
         judge = await loop.run_in_executor(thread, self._built, plan, histories, pauses)
         async with post.lock:
+            # What closed meanwhile has closed after the history that the judge was built on.
+            pauses = await self._pauses(plan)
+            post.is_watched = _has_open(pauses)
+            incidents = await self._store.incidents(service=plan.name, is_open=True, limit=1)
+            post.incident = incidents[0] if incidents else None
+            if judge is not None:
+                judge.pauses = pauses
             post.judge = judge
-            post.is_watched = any(to == math.inf for _, to in pauses)
-            post.incident = open_incidents[0] if open_incidents else None
             is_ready = judge is not None and bool(judge.judged)
             wait_s = _LEARN_EVERY_S if is_ready else _LEARN_AGAIN_TICKS * plan.step_s
             post.learn_at = end_at + wait_s
@@ -177,6 +181,7 @@ class Between:
         try:
             return AlwaysOn(histories, plan.always_on.settings, pauses)
         except Exception:
+            # The same containment as in `_advanced`.
             self._metrics.judge_bugs.labels(plan.name).inc()
             log.exception("always-on judge raised", extra={"service": plan.name})
             return None
@@ -212,6 +217,10 @@ class Between:
         self._metrics.incident_open.labels(name).set(post.incident is not None)
         self._metrics.always_on_series.labels(name).set(len(judge.judged) if judge else 0)
         self._board.services[name].always_on = _state(post)
+
+
+def _has_open(pauses: tuple[Pause, ...]) -> bool:
+    return any(to == math.inf for _, to in pauses)
 
 
 def _state(post: _Post) -> str:

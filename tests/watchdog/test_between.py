@@ -22,7 +22,7 @@ from watchdog.bench import Bench
 from watchdog.between import Between
 from watchdog.board import LiveBoard
 from watchdog.metrics import Metrics
-from watchdog.model import Alert
+from watchdog.model import Alert, Decision, Ruling
 from watchdog.plan import AlwaysOnPlan, SeriesPlan, ServicePlan
 from watchdog.ruling import Routes
 from watchdog.series import HEAL_STEPS, SeriesBook
@@ -266,6 +266,23 @@ async def test_an_open_watch_judges_alone(town: Town) -> None:
         assert await town.told() == []
         assert await town.store.incidents() == []
         assert "paused" in town.board.services["checkout"].always_on
+
+
+async def test_an_incident_is_not_over_before_the_watch_that_came_into_it_is(town: Town) -> None:
+    async with town.running():
+        town.factor["payments"] = 2.0
+        await town.live(60)
+        watch = await with_watch(town.store)
+        town.bench.services.add("checkout")
+        town.factor["payments"] = 1.0
+        await town.live(60)
+        assert _kinds(await town.told()) == ["drifted"]
+        over = replace(watch, state="healthy", closed_at=town.clock.wall_s())
+        closing = Ruling(decision=Decision(do="close", because="steady"), watch=over)
+        await town.store.transact(watch.id, lambda facts: closing, town.clock.wall_s())
+        town.bench.services.clear()
+        await town.live(3)
+        assert _kinds(await town.told()) == ["drifted", "settled"]
 
 
 async def test_it_never_makes_an_action(town: Town) -> None:
