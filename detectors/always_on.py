@@ -157,8 +157,8 @@ class AlwaysOn:
             self._far[name] = far
             if is_paused or far <= self.limit:
                 self._off_since.pop(name, None)
-            else:
-                self._off_since.setdefault(name, at)
+            elif name not in self._off_since and not self._is_known(drift):
+                self._off_since[name] = at
             if not is_paused and drift.is_settled:
                 worst = far if math.isnan(worst) else max(worst, far)
         self.judged_to_at = at
@@ -168,8 +168,19 @@ class AlwaysOn:
         """What is off now was judged by somebody else, or accepted: it is what is usual from here on."""
         for name, drift in self._drifts.items():
             if self._far.get(name, 0.0) > 1.0:
-                drift.start_anew()
+                drift.start_anew(shift_of(drift).onset_at)
         self._off_since.clear()
+
+    def _is_known(self, drift: Drift) -> bool:
+        """Whether what is off now began in a pause, and only shows after it; then that is usual from here on.
+
+        A watch that confirms a hard break ends before these sums have seen enough of it.
+        """
+        onset_at = shift_of(drift).onset_at
+        is_known = any(since - self.step_s <= onset_at <= to for since, to in self.pauses if to > since)
+        if is_known:
+            drift.start_anew(onset_at)
+        return is_known
 
     def _calibrate(self, worst: FloatArray, settings: AlwaysOnSettings) -> None:
         """The limit that the past says is exceeded as often as allowed, never below the model's bound."""

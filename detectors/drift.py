@@ -100,7 +100,7 @@ class Drift:
     @property
     def is_settled(self) -> bool:
         """Whether the level rests on enough ticks to judge by."""
-        return self._seen >= self.fit.reach
+        return self._seen >= self.fit.reach and self._age >= min(REBASE, self.fit.reach)
 
     def take(self, at: float, sample: Sample) -> float | None:
         """One more tick: the deviation in multiples of what chance is allowed, 0 while it is too small to
@@ -124,9 +124,10 @@ class Drift:
         pull = max(1.0 / self.fit.reach, 1.0 / self._age)
         return self._count(*sample, pull) if self.fit.is_paired else self._value(sample[0], pull)
 
-    def start_anew(self) -> None:
-        """Take the newest ticks for the level from now on, and forget the deviation from the old one."""
-        newest = self.recent(REBASE)[:, 1:]
+    def start_anew(self, since_at: float) -> None:
+        """Take the newest ticks, those after `since_at`, for the level from now on; forget the deviation."""
+        ticks = self.recent(REBASE)
+        newest = ticks[ticks[:, 0] > since_at, 1:]
         if not len(newest):
             return
         self._age = len(newest)

@@ -190,9 +190,18 @@ class Between:
         """The watches of the service, and the ends of its incidents; what was accepted there is usual now."""
         watches = await self._store.watches(service=plan.name, limit=_PAUSES_MAX)
         incidents = await self._store.incidents(service=plan.name, is_open=False, limit=_PAUSES_MAX)
+        # The store is told of a deploy when it is over, sometimes; what it broke was off before that.
+        deploys = await self._store.deploys(service=plan.name, limit=_PAUSES_MAX)
+        started = {deploy.id: deploy.started_at for deploy in deploys}
         ends = [incident.closed_at for incident in incidents if incident.closed_at is not None]
         return (
-            *((w.opened_at, math.inf if w.closed_at is None else w.closed_at) for w in watches),
+            *(
+                (
+                    min(watch.opened_at, started.get(watch.deploy_id, math.inf)),
+                    math.inf if watch.closed_at is None else watch.closed_at,
+                )
+                for watch in watches
+            ),
             *((end, end) for end in ends),
         )
 

@@ -172,6 +172,17 @@ def test_what_a_watch_has_judged_is_not_told_again() -> None:
     assert any(play(judge, one.name, 2.0 * rows[N + 540 :], T0 + 36_000.0))
 
 
+def test_what_a_short_watch_has_judged_is_not_told_again_when_it_shows() -> None:
+    rng = np.random.default_rng(SEED)
+    one, rows = spec("latency"), quiet("latency", rng, N + 600)
+    rows[N + 60 :] *= 2.0
+    # Confirmed at the second tick, before any sum is off.
+    pause = (T0 + 3600.0, T0 + 3720.0)
+    assert any(play(judge_of((one, rows[:N])), one.name, rows[N : N + 120]))
+    judge = judge_of((one, rows[:N]), pauses=[pause])
+    assert not any(play(judge, one.name, rows[N:]))
+
+
 def test_built_anew_in_the_middle_it_says_the_same() -> None:
     rng = np.random.default_rng(SEED)
     one, rows = spec("latency"), quiet("latency", rng, N + 60)
