@@ -1,0 +1,162 @@
+"""The straight pieces a series consists of, found by looking back: for reports, never for a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from detectors.model import FloatArray, IntArray
+
+_COST = 3.0  # of one more piece, in long-run variances times ln n
+_LENGTH_MIN = 5  # samples: a line through fewer follows its own noise
+_PASSES_MAX = 3
+_PHI_MAX = 0.97  # as in innovations: what is left of a missed change looks like phi = 1
+_VARIANCE_MIN = 1e-6  # of the series' own: a series without noise would break at its rounding errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch [start, stop) of indices on which the series is a straight line.
+
+    level: mean of its samples, in their unit; the line passes through it at index `middle`. slope: per step.
+    """
+
+    start: int
+    stop: int
+    level: float
+    middle: float
+    slope: float
+
+    def at(self, index: float) -> float:
+        """The line at an index, also outside of the stretch."""
+        return self.level + self.slope * (index - self.middle)
+
+
+def segment(values: FloatArray) -> tuple[Segment, ...]:
+    """The segments of values, shape (n,), NaN = missing: they cover [0, n) in order; none if all is missing.
+
+    Least sum of squares about a line of its own per piece, plus, per change, the penalty
+
+        3 V ln n,   V = s^2 (1 + phi) / (1 - phi),
+
+    n: samples present, s^2 and phi: variance and lag-1 correlation (0 to 0.97) of what the lines leave over,
+    V: their long-run variance. V is the series' variance at first and taken anew from the residuals, three
+    passes at most. Pieces have at least 5 samples. Exact for its V: optimal partitioning (Jackson et al.,
+    IEEE Signal Processing Letters 12, 2005) with pruning (Killick, Fearnhead, Eckley, JASA 107, 2012);
+    O(n^2) without changes, towards O(n) with many: 5 s at most for 10,000 samples, so not on the loop.
+
+    Expected false changes: under AR(1) noise with phi <= 0.8 fewer than one series of 1,000 samples in 20
+    has any (5 of 500 seen); with 50 samples two in three do, and beyond phi = 0.9 long ones wander and break
+    too. One look only.
+    Raises ValueError for infinite values.
+    """
+    if np.isinf(values).any():
+        raise ValueError("values: an infinite value; pass NaN for a missing sample")
+    index = np.flatnonzero(np.isfinite(values))
+    if not index.size:
+        return ()
+    y = values[index].astype(np.float64)
+    edges = [0, len(y)]
+    # A constant whose mean is rounded has a spread that is not one.
+    if np.ptp(y) > 1e-12 * np.abs(y).max():
+        edges = _edges(index, (y - y.mean()) / y.std())
+    # A gap belongs to the segment before it.
+    stops = [int(index[edge]) for edge in edges[1:-1]] + [len(values)]
+    starts = [0, *stops[:-1]]
+    return tuple(
+        _line(index[a:b], y[a:b], start, stop)
+        for (a, b), start, stop in zip(pairwise(edges), starts, stops, strict=True)
+    )
+
+
+def jumps(segments: Sequence[Segment]) -> FloatArray:
+    """What each change adds to the level at once, shape (len(segments) - 1,); a mere bend adds nothing."""
+    return np.array([right.at(right.start) - left.at(right.start) for left, right in pairwise(segments)])
+
+
+def steps(segments: Sequence[Segment]) -> FloatArray:
+    """The jumps alone, added up along the series: shape (n,), 0 in the first segment."""
+    total = np.concatenate([[0.0], np.cumsum(jumps(segments))])
+    return np.repeat(total, [one.stop - one.start for one in segments])
+
+
+def _edges(index: IntArray, y: FloatArray) -> list[int]:
+    # Centred, so that sums of squares of whole numbers stay exact far beyond 10,000 samples.
+    x = (index - index[len(index) // 2]).astype(np.float64)
+    sums = np.zeros((5, len(y) + 1))
+    np.cumsum([x, x * x, y, x * y, y * y], axis=1, out=sums[:, 1:])
+    variance, edges = 1.0, [0, len(y)]
+    for _ in range(_PASSES_MAX):
+        found = _partition(sums, _COST * max(variance, _VARIANCE_MIN) * float(np.log(len(y))))
+        if found == edges:
+            break
+        edges = found
+        variance = _long_run_variance(_residuals(x, y, edges))
+    return edges
+
+
+def _partition(sums: FloatArray, penalty: float) -> list[int]:
+    """Edges of the cheapest pieces, 0 and n included. sums: of x, xx, y, xy, yy before each sample."""
+    n = sums.shape[1] - 1
+    cost = np.full(n + 1, np.inf)
+    cost[0] = -penalty
+    last = np.zeros(n + 1, dtype=np.intp)
+    # Where a piece may start, and the stop from which on it cannot win: slices of these, not new arrays.
+    starts, until = np.zeros(n + 1, dtype=np.intp), np.full(n + 1, n + 1)
+    held = np.zeros((6, n + 1))
+    held[5, 0] = cost[0]
+    open_count = 1
+    for stop in range(_LENGTH_MIN, n + 1):
+        total = held[5, :open_count] + _squares(
+            sums[:, stop], held[:5, :open_count], stop - starts[:open_count]
+        )
+        best = int(np.argmin(total))
+        cost[stop], last[stop] = total[best] + penalty, starts[best]
+        # A start dearer than a break here never wins again, once another piece fits in from here on.
+        dearer = np.flatnonzero(total > cost[stop])
+        until[dearer] = np.minimum(until[dearer], stop + _LENGTH_MIN)
+        kept = np.flatnonzero(until[:open_count] > stop + 1)
+        if len(kept) < open_count:
+            open_count = len(kept)
+            starts[:open_count], until[:open_count] = starts[kept], until[kept]
+            held[:, :open_count] = held[:, kept]
+        opened = stop + 1 - _LENGTH_MIN
+        if opened >= _LENGTH_MIN:
+            starts[open_count], until[open_count] = opened, n + 1
+            held[:5, open_count], held[5, open_count] = sums[:, opened], cost[opened]
+            open_count += 1
+    edges = [n]
+    while edges[-1]:
+        edges.append(int(last[edges[-1]]))
+    return edges[::-1]
+
+
+def _squares(here: FloatArray, there: FloatArray, length: IntArray) -> FloatArray:
+    """Sums of squares about least-squares lines from `there`, shape (5, k), to `here`, shape (5,)."""
+    x, xx, y, xy, yy = here[:, None] - there
+    along = xx - x * x / length
+    across = xy - x * y / length
+    left: FloatArray = yy - y * y / length - across * across / np.maximum(along, 1.0)
+    return np.maximum(left, 0.0)
+
+
+def _residuals(x: FloatArray, y: FloatArray, edges: Sequence[int]) -> FloatArray:
+    lines = (_line(x[a:b], y[a:b], a, b) for a, b in pairwise(edges))
+    fitted = [line.level + line.slope * (x[line.start : line.stop] - line.middle) for line in lines]
+    return y - np.concatenate(fitted)
+
+
+def _line(x: FloatArray | IntArray, y: FloatArray, start: int, stop: int) -> Segment:
+    middle, level = float(x.mean()), float(y.mean())
+    along = float(((x - middle) ** 2).sum())
+    slope = float(((x - middle) * (y - level)).sum()) / along if along else 0.0
+    return Segment(start=start, stop=stop, level=level, middle=middle, slope=slope)
+
+
+def _long_run_variance(left: FloatArray) -> float:
+    square = float(left @ left)
+    phi = min(max(float(left[1:] @ left[:-1]) / max(square, 1e-300), 0.0), _PHI_MAX)
+    return square / len(left) * (1.0 + phi) / (1.0 - phi)
