@@ -30,10 +30,6 @@ class Segment:
     middle: float
     slope: float
 
-    def at(self, index: float) -> float:
-        """The line at an index, also outside of the stretch."""
-        return self.level + self.slope * (index - self.middle)
-
 
 def segment(values: FloatArray) -> tuple[Segment, ...]:
     """The segments of values, shape (n,), NaN = missing: they cover [0, n) in order; none if all is missing.
@@ -49,7 +45,7 @@ def segment(values: FloatArray) -> tuple[Segment, ...]:
     O(n^2) without changes, towards O(n) with many: 5 s at most for 10,000 samples, so not on the loop.
 
     Expected false changes: under AR(1) noise with phi <= 0.8 fewer than one series of 1,000 samples in 20
-    has any (5 of 500 seen); with 50 samples two in three do, and beyond phi = 0.9 long ones wander and break
+    has any (3 of 500 seen); with 50 samples two in three do, and from phi = 0.9 on long ones wander and break
     too. One look only.
     Raises ValueError for infinite values.
     """
@@ -59,47 +55,66 @@ def segment(values: FloatArray) -> tuple[Segment, ...]:
     if not index.size:
         return ()
     y = values[index].astype(np.float64)
-    edges = [0, len(y)]
+    spread = float(y.std())
     # A constant whose mean is rounded has a spread that is not one.
-    if np.ptp(y) > 1e-12 * np.abs(y).max():
-        edges = _edges(index, (y - y.mean()) / y.std())
-    # A gap belongs to the segment before it.
-    stops = [int(index[edge]) for edge in edges[1:-1]] + [len(values)]
-    starts = [0, *stops[:-1]]
-    return tuple(
-        _line(index[a:b], y[a:b], start, stop)
-        for (a, b), start, stop in zip(pairwise(edges), starts, stops, strict=True)
-    )
-
-
-def jumps(segments: Sequence[Segment]) -> FloatArray:
-    """What each change adds to the level at once, shape (len(segments) - 1,); a mere bend adds nothing."""
-    return np.array([right.at(right.start) - left.at(right.start) for left, right in pairwise(segments)])
-
-
-def steps(segments: Sequence[Segment]) -> FloatArray:
-    """The jumps alone, added up along the series: shape (n,), 0 in the first segment."""
-    total = np.concatenate([[0.0], np.cumsum(jumps(segments))])
-    return np.repeat(total, [one.stop - one.start for one in segments])
-
-
-def _edges(index: IntArray, y: FloatArray) -> list[int]:
-    # Centred, so that sums of squares of whole numbers stay exact far beyond 10,000 samples.
-    x = (index - index[len(index) // 2]).astype(np.float64)
-    sums = np.zeros((5, len(y) + 1))
-    np.cumsum([x, x * x, y, x * y, y * y], axis=1, out=sums[:, 1:])
+    if np.ptp(y) <= 1e-12 * np.abs(y).max():
+        return _lines(index, y, [0, len(y)], len(values))
+    sums = _sums(index, (y - y.mean()) / spread)
     variance, edges = 1.0, [0, len(y)]
     for _ in range(_PASSES_MAX):
         found = _partition(sums, _COST * max(variance, _VARIANCE_MIN) * float(np.log(len(y))))
         if found == edges:
             break
         edges = found
-        variance = _long_run_variance(_residuals(x, y, edges))
-    return edges
+        left = y - fitted(_lines(index, y, edges, len(values)))[index]
+        variance = _long_run_variance(left / spread)
+    return _lines(index, y, edges, len(values))
+
+
+def fitted(segments: Sequence[Segment]) -> FloatArray:
+    """The lines of the segments, shape (n,), also where samples are missing."""
+    lines = [s.level + s.slope * (np.arange(s.start, s.stop) - s.middle) for s in segments]
+    return np.concatenate(lines) if lines else np.empty(0)
+
+
+def level_changes(segments: Sequence[Segment], stretch: int) -> FloatArray:
+    """How much the level differs across each break, in the unit of the values, shape (len(segments) - 1,).
+
+    The mean of the lines over the `stretch` steps from the break on, less that over as many before it: a mere
+    bend counts for little, and a spike shorter than the stretch for its part of it.
+    """
+    lines = fitted(segments)
+    breaks = [one.start for one in segments[1:]]
+    return np.array([lines[b : b + stretch].mean() - lines[max(0, b - stretch) : b].mean() for b in breaks])
+
+
+def _lines(index: IntArray, y: FloatArray, edges: Sequence[int], n: int) -> tuple[Segment, ...]:
+    # A gap belongs to the segment before it.
+    starts = [0, *(int(index[edge]) for edge in edges[1:-1]), n]
+    return tuple(
+        _line(index[a:b], y[a:b], start, stop)
+        for (a, b), (start, stop) in zip(pairwise(edges), pairwise(starts), strict=True)
+    )
+
+
+def _line(x: IntArray, y: FloatArray, start: int, stop: int) -> Segment:
+    middle, level = float(x.mean()), float(y.mean())
+    along = float(((x - middle) ** 2).sum())
+    slope = float(((x - middle) * (y - level)).sum()) / along if along else 0.0
+    return Segment(start=start, stop=stop, level=level, middle=middle, slope=slope)
+
+
+def _sums(index: IntArray, y: FloatArray) -> FloatArray:
+    """Sums of x, xx, y, xy, yy before each sample, shape (5, n + 1)."""
+    # Centred, so that sums of squares of whole numbers stay exact far beyond 10,000 samples.
+    x = (index - index[len(index) // 2]).astype(np.float64)
+    sums = np.zeros((5, len(y) + 1))
+    np.cumsum([x, x * x, y, x * y, y * y], axis=1, out=sums[:, 1:])
+    return sums
 
 
 def _partition(sums: FloatArray, penalty: float) -> list[int]:
-    """Edges of the cheapest pieces, 0 and n included. sums: of x, xx, y, xy, yy before each sample."""
+    """Edges of the cheapest pieces, 0 and n included."""
     n = sums.shape[1] - 1
     cost = np.full(n + 1, np.inf)
     cost[0] = -penalty
@@ -141,19 +156,6 @@ def _squares(here: FloatArray, there: FloatArray, length: IntArray) -> FloatArra
     across = xy - x * y / length
     left: FloatArray = yy - y * y / length - across * across / np.maximum(along, 1.0)
     return np.maximum(left, 0.0)
-
-
-def _residuals(x: FloatArray, y: FloatArray, edges: Sequence[int]) -> FloatArray:
-    lines = (_line(x[a:b], y[a:b], a, b) for a, b in pairwise(edges))
-    fitted = [line.level + line.slope * (x[line.start : line.stop] - line.middle) for line in lines]
-    return y - np.concatenate(fitted)
-
-
-def _line(x: FloatArray | IntArray, y: FloatArray, start: int, stop: int) -> Segment:
-    middle, level = float(x.mean()), float(y.mean())
-    along = float(((x - middle) ** 2).sum())
-    slope = float(((x - middle) * (y - level)).sum()) / along if along else 0.0
-    return Segment(start=start, stop=stop, level=level, middle=middle, slope=slope)
 
 
 def _long_run_variance(left: FloatArray) -> float:

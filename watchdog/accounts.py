@@ -10,6 +10,7 @@ from typing import Any
 from detectors import say
 from detectors.packet import decode_spec
 from detectors.replay import replay
+from watchdog.remarks import remarks
 
 _DIGITS = 1e-6  # relative: what different processors may round differently
 
@@ -44,6 +45,7 @@ def sentences(packet: Mapping[str, Any]) -> list[str]:
     deploy, settings, verdict = packet["deploy"], packet["settings"], packet["verdict"]
     series = {one["spec"]["name"]: one for one in packet["series"]}
     acting = [name for name, one in series.items() if one["spec"]["acts"]]
+    added = remarks(packet)
     roll_out = deploy["finished_at"] - deploy["started_at"]
     began, took = say.clock(deploy["started_at"]), say.span(roll_out)
     warm_up, watch = say.span(settings["warm_up_s"]), say.span(settings["watch_s"])
@@ -57,6 +59,7 @@ def sentences(packet: Mapping[str, Any]) -> list[str]:
     ]
     for evidence in packet["evidence"]:
         lines += _series(series[evidence["series"]], evidence, deploy["id"])
+        lines += [f"  {remark}" for remark in added.get(evidence["series"], ())]
     reason = f" ({verdict['reason']})" if verdict["reason"] else ""
     return [*lines, f"Verdict: {verdict['state']}{reason}. {verdict['because']}"]
 

@@ -1,16 +1,19 @@
-"""Annotates the packets of regressed watches with a second opinion; never gates anything."""
+"""Annotates the packets of regressed watches with what the worker process says; never gates anything."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from detectors.model import FloatArray
 from detectors.packet import decode_array, decode_spec
 from detectors.parts import part_at
 from watchdog.clock import Clock
+from watchdog.habits import Habits, coarse
 from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 from watchdog.worker import Worker
 
@@ -50,29 +53,49 @@ class Reports:
                 await self._report(watch_id, packet)
 
     async def _report(self, watch_id: str, packet: Mapping[str, Any]) -> None:
-        opinions = {}
+        opinions, habits = {}, {}
         worse = {item["series"]: item for item in packet["evidence"] if item["state"] == "worse"}
         for series in packet["series"]:
             spec = decode_spec(series["spec"])
             if spec.name not in worse:
                 continue
             part = part_at(spec, worse[spec.name].get("bound"))
+            history, ticks = (part.of(decode_array(series[side])) for side in ("history", "ticks"))
             opinion = await self.worker.second_opinion(
-                part.of(decode_array(series["history"])[-_BEFORE_STEPS:]),
-                part.of(decode_array(series["ticks"])[-_AFTER_STEPS_MAX:]),
+                history[-_BEFORE_STEPS:],
+                ticks[-_AFTER_STEPS_MAX:],
                 spec.step_s,
                 timeout_s=_TIMEOUT_S,
                 kind=part.spec.kind,
             )
             if opinion is not None:
                 opinions[spec.name] = asdict(opinion)
-        if not opinions:
+            found = await self._habits(spec.step_s, history, len(ticks), worse[spec.name]["effect"])
+            if found is not None:
+                habits[spec.name] = asdict(found)
+        if not opinions and not habits:
             return
         try:
-            await self.store.annotate(watch_id, {"second_opinion": opinions})
+            await self.store.annotate(watch_id, {"second_opinion": opinions, "habits": habits})
         except StoreDead:
             raise
         except StoreUnavailable as error:
             log.warning("second opinion lost", extra={"watch": watch_id, "because": str(error)})
         else:
-            log.info("second opinion", extra={"watch": watch_id, "series": ", ".join(opinions)})
+            log.info("second opinion", extra={"watch": watch_id, "series": ", ".join({**opinions, **habits})})
+
+    async def _habits(
+        self, step_s: float, history: FloatArray, judged: int, effect: float | None
+    ) -> Habits | None:
+        if not effect or not len(history):
+            return None
+        past, bin_s = await asyncio.to_thread(coarse, history, step_s)
+        size = round(bin_s / step_s)
+        return await self.worker.habits(
+            past,
+            bin_s,
+            size=abs(effect),
+            before=math.ceil(min(_BEFORE_STEPS, len(history)) / size),
+            after=max(1, math.ceil(judged / size)),
+            timeout_s=_TIMEOUT_S,
+        )

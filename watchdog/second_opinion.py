@@ -2,7 +2,8 @@
 
 Here and nowhere else statsmodels is imported, and only when a job arrives: it brings scipy and pandas, 150 MB
 and seconds, which the daemon must not carry. The daemon imports this module for its answer type only. One
-JSON job per line comes in and one JSON answer per line goes out, so nothing is pickled.
+JSON job per line comes in and one JSON answer per line goes out, so nothing is pickled. `habits.py` and
+`residuals.py` are the other two jobs of this process.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    # As a script it runs without the project on its path.
-    from detectors.model import FloatArray
+from detectors.model import FloatArray
+from watchdog.habits import Habits, fit_habits
+from watchdog.residuals import Diagnostic, diagnose
 
 _Z_95 = 1.959964
 
@@ -32,6 +33,7 @@ class SecondOpinion:
     effect with its 95 % interval [low, high]: after minus before, in the unit of the values (of the ratio for
     two columns), positive = larger. p_value: two-sided, against no change, valid for this one look. model:
     which was fitted. note: what limits it, empty if nothing. Numbers are None where they cannot be had.
+    diagnostics: of the model's residuals; empty where no model was fitted.
     """
 
     effect: float | None
@@ -40,6 +42,7 @@ class SecondOpinion:
     p_value: float | None
     model: str
     note: str = ""
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 def fit_second_opinion(before: FloatArray, after: FloatArray, kind: str | None) -> SecondOpinion:
@@ -78,7 +81,8 @@ def _of_levels(before: FloatArray, after: FloatArray) -> SecondOpinion:
     )
     low, high = fit.conf_int()[2]
     note = "perfect fit: the interval is not to be believed" if fit.bse[2] < 1e-12 else ""
-    return _told(fit.params[2], low, high, fit.pvalues[2], f"OLS with trend, HAC errors, {lags} lags", note)
+    told = _told(fit.params[2], low, high, fit.pvalues[2], f"OLS with trend, HAC errors, {lags} lags", note)
+    return replace(told, diagnostics=() if note else diagnose(fit.resid, is_after.astype(np.float64), lags))
 
 
 def _of_proportions(before: FloatArray, after: FloatArray) -> SecondOpinion:
@@ -111,7 +115,9 @@ def _of_proportions(before: FloatArray, after: FloatArray) -> SecondOpinion:
     # d(p1 - p0) by the two coefficients of the logit; p0 depends on the first only.
     gradient = np.array([slope[1] - slope[0], slope[1]])
     dispersion = float(((rows[:, 0] - expected) ** 2 / variance).sum()) / (len(rows) - 2)
-    return _delta(share[1] - share[0], gradient, fit, dispersion, "binomial GLM")
+    told = _delta(share[1] - share[0], gradient, fit, dispersion, "binomial GLM")
+    left = (rows[:, 0] - expected) / np.sqrt(variance)
+    return replace(told, diagnostics=diagnose(left, is_after.astype(np.float64), 0))
 
 
 def _of_counts(before: FloatArray, after: FloatArray) -> SecondOpinion:
@@ -133,7 +139,9 @@ def _of_counts(before: FloatArray, after: FloatArray) -> SecondOpinion:
     expected = means[is_after.astype(int)]
     gradient = np.array([means[1] - means[0], means[1]])
     dispersion = float(((y - expected) ** 2 / expected).sum()) / (len(y) - 2)
-    return _delta(means[1] - means[0], gradient, fit, dispersion, "Poisson GLM")
+    told = _delta(means[1] - means[0], gradient, fit, dispersion, "Poisson GLM")
+    left = (y - expected) / np.sqrt(expected)
+    return replace(told, diagnostics=diagnose(left, is_after.astype(np.float64), 0))
 
 
 def _design(is_after: npt.NDArray[np.bool_]) -> FloatArray:
@@ -163,13 +171,28 @@ def _told(effect: float, low: float, high: float, p: float, model: str, note: st
 def answer_line(line: str) -> Mapping[str, Any]:
     """The answer to one job; a job that fails is answered with its exception, and the process goes on."""
     job = json.loads(line)
+    try:
+        return asdict(_JOBS[job["do"]](job))
+    except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
+        return {"bug": f"{type(error).__name__}: {error}"[:500]}
+
+
+def _opinion_job(job: Mapping[str, Any]) -> SecondOpinion:
     before, after = (
         np.array(job[side], dtype=np.float64).reshape(-1, job["width"]) for side in ("before", "after")
     )
-    try:
-        return asdict(fit_second_opinion(before, after, job["kind"]))
-    except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
-        return {"bug": f"{type(error).__name__}: {error}"[:500]}
+    return fit_second_opinion(before, after, job["kind"])
+
+
+def _habits_job(job: Mapping[str, Any]) -> Habits:
+    past = np.array(job["past"], dtype=np.float64)
+    return fit_habits(past, job["step_s"], job["size"], job["before"], job["after"])
+
+
+_JOBS: Mapping[str, Callable[[Mapping[str, Any]], SecondOpinion | Habits]] = {
+    "second_opinion": _opinion_job,
+    "habits": _habits_job,
+}
 
 
 def main() -> None:

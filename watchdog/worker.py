@@ -13,17 +13,22 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from detectors.model import FloatArray, SeriesKind
+from watchdog.habits import Habits
+from watchdog.residuals import Diagnostic
 from watchdog.second_opinion import SecondOpinion
 
 _LINE_BYTES_MAX = 1_000_000
 _END_WAIT_S = 2.0
 _SCRIPT = Path(__file__).with_name("second_opinion.py")
+# Where `watchdog` and `detectors` lie, also when the daemon was started as a script from elsewhere.
+_ROOT = Path(__file__).parents[1]
 
 log = logging.getLogger("watchdog.worker")
 
@@ -52,16 +57,34 @@ class Worker:
         first call starts the process, which takes some seconds more.
         """
         sides = {"before": _listed(before), "after": _listed(after), "width": before.shape[1]}
-        line = json.dumps({**sides, "step_s": step_s, "kind": kind}).encode() + b"\n"
+        told = await self._told({"do": "second_opinion", **sides, "step_s": step_s, "kind": kind}, timeout_s)
+        if told is None:
+            return None
+        diagnostics = tuple(Diagnostic(**one) for one in told.pop("diagnostics"))
+        return SecondOpinion(**told, diagnostics=diagnostics)
+
+    async def habits(
+        self, past: FloatArray, step_s: float, *, size: float, before: int, after: int, timeout_s: float
+    ) -> Habits | None:
+        """What the series does by itself, as `habits.fit_habits` says; None when there was no answer in time.
+
+        past: shape (n,), NaN = missing, ending with the deploy; some 2,000 samples at most.
+        """
+        values = [value for (value,) in _listed(past[:, np.newaxis])]
+        sides = {"size": size, "before": before, "after": after}
+        told = await self._told({"do": "habits", "past": values, "step_s": step_s, **sides}, timeout_s)
+        return None if told is None else Habits(**told)
+
+    async def _told(self, job: Mapping[str, Any], timeout_s: float) -> dict[str, Any] | None:
+        line = json.dumps(job).encode() + b"\n"
         if len(line) > _LINE_BYTES_MAX:
             raise ValueError(f"{len(line)} bytes of samples, {_LINE_BYTES_MAX} is the most")
         try:
             async with asyncio.timeout(timeout_s), self._lock:
-                answer = await self._ask(line)
+                return await self._ask(line)
         except TimeoutError:
             log.warning("worker is late", extra={"timeout_s": timeout_s})
             return None
-        return None if answer is None else SecondOpinion(**answer)
 
     async def close(self) -> None:
         """End the process; may be called twice, and nothing is answered after it."""
@@ -115,7 +138,7 @@ class Worker:
         passed = {
             name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "HOME") if name in os.environ
         }
-        path = os.pathsep.join(entry for entry in sys.path if entry)
+        path = os.pathsep.join([str(_ROOT), *(entry for entry in sys.path if entry)])
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from detectors.model import FloatArray
+from tests.detectors.simulated import noise
 from watchdog.worker import SecondOpinion, Worker
 
 # Importing statsmodels for the first time takes up to 20 s on a cold disk and a busy machine.
@@ -202,3 +203,57 @@ async def test_the_daemon_never_imports_statsmodels() -> None:
     )
     _, said = await process.communicate()
     assert (process.returncode, said) == (0, b"")
+
+
+def ar(seed: int, n: int, phi: float) -> FloatArray:
+    return noise(np.random.default_rng(seed), n, phi)
+
+
+def meanings(told: SecondOpinion) -> dict[str, str]:
+    return {test.name: test.means for test in told.diagnostics}
+
+
+async def test_residuals_as_the_model_has_them_mean_nothing(worker: Worker) -> None:
+    quiet = ar(21, 150, 0.0)
+    told = await opinion(worker, column(quiet[:120]), column(quiet[120:] + 5.0), "gauge")
+    assert meanings(told) == {"Ljung-Box": "", "Brown-Forsythe": "", "Jarque-Bera": ""}
+    assert min(test.p_value for test in told.diagnostics) > 0.01
+
+
+@pytest.mark.parametrize(("phi", "is_named"), [(0.9, True), (0.4, False)])
+async def test_correlation_beyond_what_the_errors_allow_for_is_named(
+    worker: Worker, phi: float, is_named: bool
+) -> None:
+    values = ar(22, 400, phi)
+    told = await opinion(worker, column(values[:300]), column(values[300:]), "gauge")
+    correlation = next(test for test in told.diagnostics if test.name == "Ljung-Box")
+    assert correlation.value == pytest.approx(phi, abs=0.15)
+    assert correlation.p_value < 0.01
+    assert ("interval is too narrow" in correlation.means) == is_named
+
+
+async def test_correlated_counts_are_named_because_their_errors_allow_for_none(worker: Worker) -> None:
+    values = np.random.default_rng(23).poisson(np.exp(4.0 + 0.3 * ar(23, 300, 0.8))).astype(float)
+    told = await opinion(worker, column(values[:250]), column(values[250:]), "count")
+    assert "too narrow" in meanings(told)["Ljung-Box"]
+
+
+@pytest.mark.parametrize(("factor", "word"), [(4.0, "more"), (0.2, "less")])
+async def test_another_spread_after_the_deploy_is_named(worker: Worker, factor: float, word: str) -> None:
+    values = ar(24, 200, 0.0)
+    told = await opinion(worker, column(values[:140]), column(values[140:] * factor), "latency")
+    assert f"vary {word} after" in meanings(told)["Brown-Forsythe"]
+
+
+async def test_a_few_steps_far_out_are_named(worker: Worker) -> None:
+    values = ar(25, 200, 0.0)
+    values[[20, 90, 150]] += 12.0
+    told = await opinion(worker, column(values[:120]), column(values[120:]), "gauge")
+    assert "far out" in meanings(told)["Jarque-Bera"]
+
+
+async def test_a_ratio_is_diagnosed_too_and_a_few_residuals_are_not(worker: Worker) -> None:
+    random = np.random.default_rng(26)
+    rows = np.column_stack([random.binomial(500, 0.02, 100), np.full(100, 500)]).astype(float)
+    assert len((await opinion(worker, rows[:70], rows[70:], "ratio")).diagnostics) == 3
+    assert (await opinion(worker, rows[:10], rows[10:18], "ratio")).diagnostics == ()

@@ -269,3 +269,26 @@ def test_text_is_escaped_unless_we_made_it() -> None:
 )
 def test_only_web_addresses_become_links(url: str | None, is_link: bool) -> None:
     assert ("href" in link(url, "x")) is is_link
+
+
+async def test_what_was_added_after_the_verdict_is_shown_as_what_decides_nothing(open_site: Site) -> None:
+    store = open_site.daemon.store
+    packet = store.packets["w-d-checkout"]
+    opinion = {
+        "effect": 0.027,
+        "low": 0.021,
+        "high": 0.034,
+        "p_value": 0.0,
+        "model": "<b>GLM</b>",
+        "note": "",
+        "diagnostics": [],
+    }
+    store.packets["w-d-checkout"] = {
+        **packet,
+        "annotations": {"second_opinion": {"failed_payments": opinion}, "habits": {}},
+    }
+    found = await page(open_site, "/d/d-checkout")
+    assert "nothing is decided by it" in found.text
+    assert "A second opinion says +2.7 pt, +2.1 pt to +3.4 pt (<b>GLM</b>)." in found.text
+    store.packets["w-d-checkout"] = packet
+    assert "Second opinion" not in (await page(open_site, "/d/d-checkout")).text

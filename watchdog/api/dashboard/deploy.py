@@ -12,6 +12,7 @@ from watchdog.api.dashboard.html import Child, Html, el, join, link
 from watchdog.api.dashboard.steps import action_item, next_step
 from watchdog.api.dashboard.words import badge, share, sign_of, when
 from watchdog.model import Action, Deploy, SwitchState, Watch
+from watchdog.remarks import remarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ def deploy_body(view: DeployView) -> Html:
     else:
         parts.append(figures(view.chart, watch.id))
         parts.append(series_table(view.chart))
+        parts.append(_remarks(view.packet or {}))
     return join(parts)
 
 
@@ -136,6 +138,23 @@ def _belief(verdict: Mapping[str, Any]) -> Html | None:
     if verdict.get("coverage") is not None:
         said.append(f"{share(verdict['coverage'])} of the expected data arrived")
     return el("p", "; ".join(said), class_="dim")
+
+
+def _remarks(packet: Mapping[str, Any]) -> Html | None:
+    found = remarks(packet) if packet else {}
+    if not found:
+        return None
+    return el(
+        "section",
+        el("h2", "Second opinion ", el("span", "nothing is decided by it", class_="dim")),
+        el(
+            "ul",
+            [el("li", el("b", name.replace("_", " ")), ": ", " ".join(said)) for name, said in found.items()],
+            class_="remarks",
+        ),
+        id="remarks",
+        data_live=True,
+    )
 
 
 def _actions(view: DeployView) -> Html:
