@@ -9,7 +9,7 @@ PYTEST_ARGS ?= -q -n 2 --dist loadfile
 # More words for the demo: make demo DEMO_ARGS="--keep --seed 7"
 DEMO_ARGS ?=
 
-.PHONY: demo demo-campaign test check static guards setup bench clean help
+.PHONY: demo demo-campaign test check static guards setup bench pictures clean help
 
 help:
 	@echo 'make demo            a small shop, four deploys, one of them broken: watch it being rolled back'
@@ -18,6 +18,7 @@ help:
 	@echo 'make check           format, lint, types, import contracts, all tests'
 	@echo 'make guards          take every guard out of a copy, one at a time: a test must fail'
 	@echo 'make bench           the benchmarks'
+	@echo 'make pictures        judge three made-up deploys and draw them for docs/judging.md'
 	@echo 'make setup           only the virtual environment, in $(VENV)'
 	@echo 'make clean           remove the virtual environment and every cache'
 
@@ -43,6 +44,9 @@ guards: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+pictures: setup
+	$(BIN)/python -m watchdog.demo.pictures docs/pictures
 
 setup: $(STAMP)
 

@@ -111,7 +111,7 @@ def _series_chart(
     step_s = float(spec["step_s"])
     problem = None
     try:
-        at, values = _samples(one, step_s, from_at)
+        at, values = samples(one, step_s, from_at)
     except ValueError:
         # One damaged series stays in its own frame.
         at, values, problem = np.empty(0), np.empty(0), "The stored samples of this series are damaged."
@@ -134,8 +134,11 @@ def _series_chart(
     }
 
 
-def _samples(one: Mapping[str, Any], step_s: float, from_at: float) -> tuple[FloatArray, FloatArray]:
-    """(at, value) on one unbroken grid from `from_at` to the newest tick: rows nobody sent are missing."""
+def samples(one: Mapping[str, Any], step_s: float, from_at: float) -> tuple[FloatArray, FloatArray]:
+    """(at, value) on one unbroken grid from `from_at` to the newest tick: rows nobody sent are missing.
+
+    one: a series of a packet, or a control. Raises ValueError when it is damaged.
+    """
     spec = decode_spec(one["spec"])
     pieces: list[tuple[FloatArray, FloatArray]] = []
     history = one.get("history")
