@@ -97,6 +97,14 @@ async def test_a_late_answer_is_none_and_the_next_one_is_whole(worker: Worker) -
     assert (await habits(worker, past)).changes == 2
 
 
+async def test_too_many_samples_are_a_bug_of_the_caller_and_a_binned_week_never_is(worker: Worker) -> None:
+    with pytest.raises(ValueError, match="bytes"):
+        await worker.habits(np.full(200_000, 0.1), 1.0, size=1.0, before=1, after=1, timeout_s=TIMEOUT_S)
+    levels, bin_s = coarse(np.random.default_rng(7).normal(1e9, 1.0, (700_000, 1)), 1.0)
+    assert (len(levels), bin_s) == (N, 300.0)
+    assert (await habits(worker, levels, bin_s=bin_s)).changes == 0
+
+
 async def test_a_week_is_binned_by_medians_and_spikes_are_gone() -> None:
     rows = np.ones((9 * 1440, 1))
     rows[::7] = 50.0
