@@ -102,6 +102,19 @@ class Panel:
         """Columns that `advance` expects of the controls."""
         return self._companions.widest
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory of all arrays held for the series: their windows, marks and findings."""
+        parts = (
+            self._count_tracks,
+            self._value_tracks,
+            self._beside_tracks,
+            self._probe_tracks,
+            self._companions,
+        )
+        held = [value for part in (self, self._scores, *parts) for value in vars(part).values()]
+        return sum(value.nbytes for value in held if isinstance(value, np.ndarray))
+
     def advance(self, samples: FloatArray, controls: FloatArray) -> None:
         """Take the next tick. samples: shape (S, 2), one number or a pair, NaN = missing. controls: shape
         (S, `widest`), the values of the controls, NaN = missing or none."""
