@@ -8,7 +8,7 @@ compared: the level, the upper fifth, and how far the upper half spreads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -133,37 +133,46 @@ class Samples:
 @dataclass(frozen=True, slots=True)
 class Before:
     """What `length` ticks before each origin were like: each of shape (J,), NaN where too little was seen.
-    Looks of one length share it."""
+    Looks of one length share it. newest: level of the newer half alone."""
 
     length: int
     level: FloatArray
     tail: FloatArray
     spread: FloatArray
+    newest: FloatArray
 
 
-def before(samples: Samples, origins: IntArray, length: int, reach: int = 1) -> Before:
+def before(samples: Samples, origins: IntArray, length: int) -> Before:
     """The stretches before `origins`, shape (J,): indices of the series.
 
-    reach: lengths that the level rests on; a longer stretch is known better, unless the series wanders. The
-    newer half of the last length counts where it lies higher than it usually strays; of tails and spreads it
-    always does.
+    The newer half counts where its level lies higher than it usually strays; of tails and spreads where it is
+    the larger.
     """
     start = origins - length
     at = np.flatnonzero(start >= 0)
     at = at[samples.seen[origins[at]] - samples.seen[start[at]] >= SEEN_BEFORE * length]
     window = samples.window(start[at], length)
-    ranked, newest = np.sort(window, axis=-1), np.sort(_newest(window), axis=-1)
-    whole = trimmed(ranked)
-    longer = np.flatnonzero(origins[at] >= reach * length) if reach > 1 else at[:0]
-    if len(longer):
-        far = samples.window(origins[at[longer]] - reach * length, reach * length)
-        whole[longer] = trimmed(np.sort(far, axis=-1))
-    rise = trimmed(newest) - whole
-    made = [np.full(len(origins), np.nan) for _ in KINDS]
-    made[0][at] = whole + np.maximum(rise - _STRAYS * usual_size(rise), 0.0)
-    made[1][at] = np.maximum(upper(ranked), upper(newest))
-    made[2][at] = np.maximum(spread(ranked), spread(newest))
-    return Before(length, *made)
+    ranked, newer = np.sort(window, axis=-1), np.sort(_newest(window), axis=-1)
+    whole, tail, wide, newest = (np.full(len(origins), np.nan) for _ in range(4))
+    whole[at], newest[at] = trimmed(ranked), trimmed(newer)
+    tail[at] = np.maximum(upper(ranked), upper(newer))
+    wide[at] = np.maximum(spread(ranked), spread(newer))
+    return Before(length, _at_least_newest(whole, newest), tail, wide, newest)
+
+
+def with_longer_level(base: Before, samples: Samples, origins: IntArray, reach: int) -> Before:
+    """The same with a level that rests on `reach` lengths: known better, unless the series wanders."""
+    length = reach * base.length
+    at = np.flatnonzero((origins >= length) & np.isfinite(base.level))
+    whole = base.level.copy()
+    whole[at] = trimmed(np.sort(samples.window(origins[at] - length, length), axis=-1))
+    return replace(base, level=_at_least_newest(whole, base.newest))
+
+
+def _at_least_newest(whole: FloatArray, newest: FloatArray) -> FloatArray:
+    rise = newest - whole
+    result: FloatArray = whole + np.maximum(rise - _STRAYS * usual_size(rise), 0.0)
+    return result
 
 
 def usual_size(values: FloatArray) -> float:

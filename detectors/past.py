@@ -21,6 +21,7 @@ from detectors.contrast import (
     count_contrast,
     usual_size,
     value_contrasts,
+    with_longer_level,
 )
 from detectors.looks import Look
 from detectors.model import BoolArray, FloatArray, IntArray
@@ -121,8 +122,9 @@ def past_of_values(
 
 
 def base_of(samples: Samples, origins: IntArray, look: Look, floor: float) -> Before:
-    """What came before, over one length or two, whichever foretells the placebos better."""
-    one, two = (before(samples, origins, look.length, reach) for reach in (1, 2))
+    """What came before, its level over one length or two, whichever foretells the placebos better."""
+    one = before(samples, origins, look.length)
+    two = with_longer_level(one, samples, origins, 2)
     # One look of that length tells; its tail is left out, because only levels differ.
     level = replace(look, sees_tail=False)
     after = value_contrasts(samples, origins, level, one, floor)[0] + one.level

@@ -26,6 +26,7 @@ from detectors.contrast import (
     trimmed,
     upper,
     value_contrasts,
+    with_longer_level,
 )
 from detectors.controls import Companions, company_of
 from detectors.looks import Look, plan_looks
@@ -79,8 +80,8 @@ def test_what_came_before_the_deploy_raises_the_level_compared_with() -> None:
     y = np.random.default_rng(4).standard_normal(800)
     y[690:700] += 20.0
     samples, origins = Samples.of(y), np.arange(700, 40, -5)
-    for reach in (1, 2):
-        base = before(samples, origins, 20, reach)
+    short = before(samples, origins, 20)
+    for base in (short, with_longer_level(short, samples, origins, 2)):
         # Its newer half is all trouble, less what halves usually stray.
         assert base.level[0] > 10.0
         assert base.tail[0] > 18.0
@@ -89,8 +90,8 @@ def test_what_came_before_the_deploy_raises_the_level_compared_with() -> None:
 
 def test_a_longer_stretch_before_is_known_better() -> None:
     samples, origins = Samples.of(np.random.default_rng(5).standard_normal(4000)), np.arange(4000, 100, -7)
-    short, long = (before(samples, origins, 20, reach).level.std() for reach in (1, 2))
-    assert long < 0.85 * short
+    short = before(samples, origins, 20)
+    assert with_longer_level(short, samples, origins, 2).level.std() < 0.85 * short.level.std()
 
 
 def test_the_spread_is_that_of_the_upper_half_without_its_largest_tenth() -> None:
@@ -201,7 +202,7 @@ def test_one_deploy_alone_is_never_its_own_placebo() -> None:
 def _base_here(samples: Samples, look: Look) -> Before:
     """What the deploy at 600 is compared with: chosen by the placebos before it."""
     base = base_of(Samples.of(samples.y[:600]), placebo_origins(600, 60.0)[0], look, 1.0)
-    return Before(look.length, base.level[:1], base.tail[:1], base.spread[:1])
+    return Before(look.length, *(a[:1] for a in (base.level, base.tail, base.spread, base.newest)))
 
 
 @pytest.mark.parametrize("kind", ["gauge", "ratio"])
