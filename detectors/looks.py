@@ -3,7 +3,9 @@
 A watch takes a fixed set of looks, so that what is done live can be done at every placebo deploy alike, and
 the budget is spent over few comparisons instead of over every tick. Short looks find hard breaks early, long
 ones find small changes late; all begin with the deploy, because that is when a deploy breaks things. A few
-begin later, for what needs a while to show; they must be surer (a smaller share of the budget).
+begin later, for what needs a while to show; they must be surer (a smaller share of the budget), and so must
+what is seen only hours later: the budget is spent by phases, so that a watch of a day costs its first hour
+next to nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +17,10 @@ _BLIP_S = 150.0  # what a restart may cost: a look must hold more good ticks tha
 _GROWTH = 1.6
 _LONGEST = 2.0 / 3.0  # of the judged ticks
 _LATE = 0.25  # of the judged ticks: later onsets are not this deploy's without better reasons
+_LATE_SHARE = 0.1  # of the budget
+_LATE_EVEN = 6  # late looks of one length at even distances; further ones lie ever further apart
+# Share of the budget by the time at which a look ends: until then, seconds after the deploy.
+_PHASES = ((3600.0, 1.0), (6 * 3600.0, 0.25), (math.inf, 0.125))
 _TAIL_MIN = 10  # ticks; the upper fifth of fewer is one or two samples
 
 
@@ -23,12 +29,14 @@ class Look:
     """Ticks [first, first + length) after the deploy against the `length` ticks before it.
 
     is_late: does not begin with the judged ticks. sees_tail: long enough for its upper fifth to be compared.
+    share: of the budget, before it is spent once for all looks together (`ruler.joint_limit`).
     """
 
     first: int
     length: int
     is_late: bool
     sees_tail: bool
+    share: float = 1.0 - _LATE_SHARE
 
 
 def plan_looks(gap: int, judged: int, step_s: float) -> tuple[Look, ...]:
@@ -47,11 +55,25 @@ def plan_looks(gap: int, judged: int, step_s: float) -> tuple[Look, ...]:
     looks = []
     for length in lengths:
         sees = length >= min(tail, max(lengths)) and length >= _TAIL_MIN
-        looks.append(Look(first=gap, length=length, is_late=False, sees_tail=sees))
-        shift = max(length // 2, 1)
-        looks += [
-            Look(first=gap + delay, length=length, is_late=True, sees_tail=False)
-            for delay in range(shift, math.floor(_LATE * judged) + 1, shift)
-            if delay + length <= judged
+        delays = [
+            0,
+            *(d for d in _delays(max(length // 2, 1), math.floor(_LATE * judged)) if d + length <= judged),
         ]
+        for delay in delays:
+            first, is_late = gap + delay, delay > 0
+            share = _LATE_SHARE if is_late else 1.0 - _LATE_SHARE
+            share *= next(part for until_s, part in _PHASES if (first + length) * step_s <= until_s)
+            looks.append(
+                Look(first=first, length=length, is_late=is_late, sees_tail=sees and not is_late, share=share)
+            )
     return tuple(looks)
+
+
+def _delays(shift: int, most: int) -> list[int]:
+    """How late the late looks of one length begin: every `shift` ticks, then ever further apart."""
+    delays: list[int] = []
+    delay = shift
+    while delay <= most:
+        delays.append(delay)
+        delay = delay + shift if len(delays) < _LATE_EVEN else math.floor(delay * _GROWTH)
+    return delays

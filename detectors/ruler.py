@@ -23,7 +23,6 @@ _ORIGINS_MAX = 1200
 _DAYS_BACK = 5
 _DAYS_BESIDE = 2
 _GAIN_MIN = 0.05  # of squared error that the other days must save before they are believed
-_LATE_SHARE = 0.1  # of the budget for looks that begin after the deploy
 _VALUES_MIN = 5
 WINDOWS_MIN = 20.0  # independent ones; with fewer the bound is more Student's than the series' own
 _SEASON_MIN = 50  # placebos; fewer do not tell whether other days foretell anything
@@ -88,7 +87,7 @@ def make_mark(
     scale = max(usual_size(clean[usable]), floor)
     past = np.where(usable, clean / scale, np.nan)
     windows = float(usable.mean()) * ticks / look.length
-    share = alpha * (_LATE_SHARE if look.is_late else 1.0 - _LATE_SHARE)
+    share = alpha * look.share
     own = tail_quantile(past, share, windows)
     return Mark(
         look=look,

@@ -53,7 +53,7 @@ def test_every_look_lies_inside_the_judged_ticks(judged: int, step_s: float) -> 
     lengths = [look.length for look in looks if not look.is_late]
     assert lengths == sorted(set(lengths))
     assert all(look.first == 3 for look in looks if not look.is_late)
-    assert len(looks) < 60
+    assert len(looks) < 40
 
 
 def test_the_shortest_look_is_mostly_not_a_restart() -> None:
@@ -256,6 +256,32 @@ def test_series_that_move_together_cost_no_more_than_one() -> None:
 
     assert joint(6) == pytest.approx(joint(1))
     assert joint_limit([], 0.01) == 1.0
+
+
+def test_a_watch_of_a_day_costs_its_first_hour_little() -> None:
+    y = np.random.default_rng(12).standard_normal(20_160)
+    origins, _ = placebo_origins(len(y), 60.0)
+    needed = {}
+    for hours in (1, 24):
+        looks = plan_looks(0, hours * 60, 60.0)
+        free = np.ones(len(origins), dtype=np.bool_)
+        past = past_of_values(y, looks, 60.0, free, lambda level: 0.0, 0.005)
+        joint = joint_limit([m for m in past.marks if m], 0.005)
+        needed[hours] = {m.look.length: m.limit * joint for m in past.marks if m and not m.look.is_late}
+        assert len(looks) < 100
+    hour = [length for length in needed[1] if length <= 40]
+    assert len(hour) >= 4
+    assert max(needed[24][length] / needed[1][length] for length in hour) < 1.15
+    assert max(needed[24]) >= 600
+
+
+def test_the_budget_is_spent_by_phases() -> None:
+    looks = plan_looks(0, 24 * 60, 60.0)
+    ends = {look.first + look.length: look.share for look in looks if not look.is_late}
+    assert {share for end, share in ends.items() if end <= 60} == {0.9}
+    assert {share for end, share in ends.items() if 60 < end <= 360} == {0.225}
+    assert {share for end, share in ends.items() if end > 360} == {0.1125}
+    assert {look.share for look in looks if look.is_late} == {0.1, 0.025, 0.0125}
 
 
 @pytest.mark.parametrize("phi", [0.0, 0.8])
