@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from detectors.fitness import is_fit
 from detectors.model import BoolArray, DeployInterval
 from detectors.plan import Plan
 from detectors.ruler import joint_limit, placebo_origins
@@ -35,8 +36,8 @@ def calibrate(
 
     alpha is shared evenly over the series that act, in however many parts they are judged. Probes hold the
     bound of their bets, log(series / alpha); the others pool their parts in one max-T over the looks of all
-    of them, once as they are and once with the controls taken off. A series that may not act spends nothing
-    and is measured as if it were alone.
+    of them, once as they are and once with the controls taken off. A series that may not act, or whose
+    calibration does not hold on its own past (`fitness`), spends nothing and is measured as if it were alone.
     """
     acting = [s for s in subjects if s.spec.acts and not s.error]
     count = max(_series(acting), 1)
@@ -51,7 +52,8 @@ def calibrate(
         if n not in free:
             free[n] = placebos(plan, n, deploys, watch_s)
         subject.measure(free[n], share if subject.spec.acts else alpha)
-    idle = [s for s in judged if not s.spec.acts]
+        subject.is_fit = subject.past is None or is_fit(subject.past)
+    able, idle = [s for s in judged if s.acts], [s for s in judged if not s.acts]
     alone = [[s for s in idle if s.part.whole.name == name] for name in {s.part.whole.name: 0 for s in idle}]
     for group in ([able] if able else []) + alone:
         spent = share if group is able else alpha

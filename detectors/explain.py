@@ -20,6 +20,13 @@ _EXCUSES: Mapping[Reason, str] = {
 
 def explain(subject: Subject, e: Evidence, excuse: Reason, deploy: DeployInterval) -> str:
     """One or two sentences about a series at its newest tick. excuse: "" while nothing crossed."""
+    unfit = (
+        "" if subject.is_fit else " It informs only: its own past exceeds its limits more often than allowed."
+    )
+    return _told(subject, e, excuse, deploy) + unfit
+
+
+def _told(subject: Subject, e: Evidence, excuse: Reason, deploy: DeployInterval) -> str:
     name = say.title(e.series)
     if subject.error:
         return f"{name} is not judged: {subject.error}."

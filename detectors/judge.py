@@ -20,9 +20,11 @@ from detectors.parts import parts_of
 from detectors.plan import plan_watch
 from detectors.subject import Subject
 from detectors.verdict import conclude, for_all, rank
+from detectors.warmup import learned_warm_up
 from detectors.witness import testify
 
-VERSION = "2"
+VERSION = "3"
+_SETTLED = 0.25  # of the watch: what has not settled by then is judged
 
 
 class DeployJudge:
@@ -102,7 +104,11 @@ class DeployJudge:
 
     def _build(self) -> None:
         settings, n = self._settings, len(self._histories[0])
-        self._plan = plan_watch(self._deploy, settings, self._step_s, self._end_at, n)
+        learned_s = max(
+            learned_warm_up(spec, past, self._end_at, self._past, _SETTLED * settings.watch_s)
+            for spec, past in zip(self._specs, self._histories, strict=True)
+        )
+        self._plan = plan_watch(self._deploy, settings, self._step_s, self._end_at, n, learned_s)
         parts = [parts_of(spec, past) for spec, past in zip(self._specs, self._histories, strict=True)]
         # Which series each subject is a part of.
         self._of = [i for i, some in enumerate(parts) for _ in some]

@@ -49,16 +49,22 @@ class Plan:
 
 
 def plan_watch(
-    deploy: DeployInterval, settings: JudgeSettings, step_s: float, end_at: float, history: int
+    deploy: DeployInterval,
+    settings: JudgeSettings,
+    step_s: float,
+    end_at: float,
+    history: int,
+    learned_s: float = 0.0,
 ) -> Plan:
-    """Plan of one watch. history: ticks of history there are; end_at: where they end.
+    """Plan of one watch. history: ticks of history there are; end_at: where they end. learned_s: how long
+    past deploys took to settle (`warmup`), where that is longer than the warm-up that was configured.
 
     The level rests on twice the watch (and at least 30 ticks), at most half of the history, so that
     placebo deploys remain. The half-life is an 18th of the watch, at most 150 s: two deploys 10 min
     apart can then still be told apart by the prior alone.
     """
     to_finish = (deploy.finished_at - end_at) / step_s
-    gap = max(0, math.ceil(to_finish + settings.warm_up_s / step_s - _SLACK))
+    gap = max(0, math.ceil(to_finish + max(settings.warm_up_s, learned_s) / step_s - _SLACK))
     last = max(math.floor(to_finish + settings.watch_s / step_s + _SLACK), gap + 1)
     level = max(min(history, 30), min(max(2 * last, 30), history // 2))
     return Plan(

@@ -110,10 +110,16 @@ def joint_limit(marks: Sequence[Mark], alpha: float) -> float:
     """
     if not marks:
         return 1.0
+    windows = min(mark.windows for mark in marks)
+    return max(1.0, tail_quantile(most_of(marks), alpha, windows) or 1.0)
+
+
+def most_of(marks: Sequence[Mark]) -> FloatArray:
+    """The largest of all marks over their limits at each placebo, shape (J,); -inf where none was seen."""
     most = np.full(len(marks[0].past), -np.inf)
     for mark in marks:
         most = np.maximum(most, np.where(np.isfinite(mark.past), mark.past / mark.limit, -np.inf))
-    return max(1.0, tail_quantile(most, alpha, min(mark.windows for mark in marks)) or 1.0)
+    return most
 
 
 def season_of(contrast: FloatArray, places: int) -> FloatArray:

@@ -30,7 +30,8 @@ class Subject:
     raw, control_raw: the samples since the deploy, a row per tick. statistics: after each tick, how many
     times the change exceeds what chance is allowed. bound: log evidence that a probe needs. past, beside:
     what the past says of the series as it is, and with its controls taken off, until it joins a panel. joint,
-    beside_joint: what their limits are multiplied by. part: which part of which series it is.
+    beside_joint: what their limits are multiplied by. is_fit: whether its calibration holds (`fitness`).
+    part: which part of which series it is.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Subject:
         self.joint = self.beside_joint = 1.0
         self.bound = 0.0
         self.calibration: Calibration = "model"
+        self.is_fit = True
         self.raw = Tape(spec.width, plan.span)
         self.control_raw = [Tape(c.spec.width, plan.span) for c in self.controls]
         self.statistics: list[float] = []
@@ -75,6 +77,12 @@ class Subject:
     def error(self) -> str:
         """Why this series cannot be judged at all; "" when it can. A probe always can."""
         return "" if self.is_probe else self.part.error or self.base.error
+
+    @property
+    def acts(self) -> bool:
+        """Whether a regression of it may lead to an action: it was not declared to inform only, and its
+        calibration holds on its own past."""
+        return self.spec.acts and self.is_fit
 
     @property
     def is_accompanied(self) -> bool:

@@ -43,7 +43,7 @@ def conclude(
     """The verdict after `ticks` ticks; is_closed: no more will come."""
     order = sorted(range(len(said)), key=lambda i: _key(said[i].evidence))
     evidence = tuple(said[i].evidence for i in order)
-    acting = [(s, t) for s, t in zip(subjects, said, strict=True) if s.spec.acts]
+    acting = [(s, t) for s, t in zip(subjects, said, strict=True) if s.acts]
     state, reason, because = _decide(acting, plan, settings, ticks, is_closed)
     worst = next((e for e in evidence if any(t.evidence is e for _, t in acting)), None)
     blamed = None

@@ -103,7 +103,7 @@ def testify(
     if subject.error or is_dark:
         state = "blind"
     elif excuse == "evidence":
-        state = "worse" if spec.acts else "suspect"
+        state = "worse" if subject.acts else "suspect"
     elif is_over or is_shared:
         state = "suspect"
     elif statistic > 0.5 * LIMIT:
