@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detectors.model import FloatArray
+from detectors.model import BoolArray, FloatArray, IntArray
 
 # A target not seen for longer is forgotten; what comes back after that is a new one. Rows that must be read
 # before the first one wanted, so that a live read decides as a long history read does.
@@ -85,35 +85,43 @@ def increases(counts: FloatArray, *, first_at: float, step_s: float, fleet: Flee
     a gap covers more than its step and is not used. A step counts if more than 80 % of the targets present,
     and of those usual in the last hour, could be used; a column that one of them lacks is missing.
     """
-    rows, targets, columns = counts.shape
+    rows, _, columns = counts.shape
     out = np.full((rows, columns), np.nan)
-    base = np.full((targets, columns), np.nan)
-    last_row = np.full(targets, -LOOK_BACK - 1)
     # The rows read to look back were measured before, and better: with rows of their own to look back on.
     fleet.rewind(first_at + LOOK_BACK * step_s)
+    is_present = np.isfinite(counts[:, :, -1])
+    age = _rows_since_seen(is_present)
+    grown = np.full_like(counts, np.nan)
+    np.subtract(counts[1:], counts[:-1], out=grown[1:])
+    with np.errstate(invalid="ignore"):
+        is_restart = (grown < 0.0).any(axis=2) & (age == 1)
+    is_start = (age > LOOK_BACK) & (age == 1).any(axis=1, keepdims=True)
+    may_be_from_zero = (is_restart | is_start) & is_present
+    is_usual = is_present & (age == 1) & ~is_restart
+    grown[~is_usual] = 0.0
+    totals, n_usual, targets_present = grown.sum(axis=1), is_usual.sum(axis=1), is_present.sum(axis=1)
+    # Row by row only what rests on the hour before each: weeks of history come at once.
     for i in range(rows):
-        now = counts[i]
-        is_present = np.isfinite(now[:, -1])
-        n_present = int(is_present.sum())
-        age = i - last_row
-        grown = now - base
-        with np.errstate(invalid="ignore"):
-            is_restart = (grown < 0.0).any(axis=1) & (age == 1)
-        is_start = (age > LOOK_BACK) & bool((age == 1).any())
-        is_from_zero = is_restart | is_start
-        if is_from_zero.any():
-            is_from_zero &= now[:, -1] <= fleet.first_value_max()
-        is_used = is_present & (is_from_zero | ((age == 1) & ~is_restart))
-        grown = np.where(is_from_zero[:, np.newaxis], now, grown)
-        n_used = int(is_used.sum())
-        total = np.nan
+        total, n_used, n_present = totals[i], int(n_usual[i]), int(targets_present[i])
+        if may_be_from_zero[i].any():
+            is_plausible = counts[i, :, -1] <= fleet.first_value_max()
+            is_from_zero = may_be_from_zero[i] & is_plausible
+            total = total + counts[i, is_from_zero].sum(axis=0)
+            n_used += int(is_from_zero.sum())
         if n_used > _SHARE_MIN * max(n_present, fleet.usual_targets()):
-            out[i] = grown[is_used].sum(axis=0)
-            total = float(out[i, -1])
-        fleet.note(first_at + i * step_s, n_present, total)
-        base[is_present] = now[is_present]
-        last_row[is_present] = i
+            out[i] = total
+        fleet.note(first_at + i * step_s, n_present, float(out[i, -1]))
     return out
+
+
+def _rows_since_seen(is_present: BoolArray) -> IntArray:
+    """How many rows before each the target was last present, shape (rows, targets); none: over LOOK_BACK."""
+    rows, targets = is_present.shape
+    numbers = np.where(is_present, np.arange(rows)[:, np.newaxis], -LOOK_BACK - 1)
+    newest_before = np.full((rows, targets), -LOOK_BACK - 1)
+    newest_before[1:] = np.maximum.accumulate(numbers, axis=0)[:-1]
+    since: IntArray = np.arange(rows)[:, np.newaxis] - newest_before
+    return since
 
 
 def quantile(buckets: FloatArray, upper_bounds: FloatArray, q: float) -> FloatArray:

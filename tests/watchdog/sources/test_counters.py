@@ -170,7 +170,7 @@ def test_what_is_usual_is_remembered_over_many_live_reads() -> None:
     assert not fleet.remembers(AT + (rows + 100) * STEP_S, STEP_S)
 
 
-@settings(derandomize=True, max_examples=150)
+@settings(derandomize=True, max_examples=150, deadline=None)
 @given(st.data())
 def test_no_step_ever_holds_more_than_happened_in_it(data: st.DataObject) -> None:
     """Processes start, restart, end and are not scraped at will; a kept step is at most the true total.
