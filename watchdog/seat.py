@@ -9,11 +9,12 @@ is unknown, and unknown never acts.
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,9 +24,28 @@ from detectors.packet import SCHEMA
 from watchdog.metrics import Metrics
 from watchdog.model import Deploy, Watch
 from watchdog.plan import ServicePlan
-from watchdog.series import SeriesBook
 
 log = logging.getLogger("watchdog.seat")
+
+
+class Book(Protocol):
+    """What a seat reads of the observed: the daemon's rings (`series.SeriesBook`), or a replayed past."""
+
+    def history(self, series_id: str, *, end_at: float, n: int, name: str | None = None) -> History:
+        """The n steps that end with `end_at`; `name` renames the spec."""
+        ...
+
+    def at(self, series_id: str, at: float) -> FloatArray:
+        """The row of one step, shape (width,), NaN = missing."""
+        ...
+
+    def is_read(self, series_id: str, at: float) -> bool:
+        """True if that step, or a later one, was written: as a value or as missing."""
+        ...
+
+    def is_frozen(self, series_id: str, at: float, grid_at: float) -> bool:
+        """True if that step changes no more after the tick at `grid_at`."""
+        ...
 
 
 class Seat:
@@ -61,7 +81,7 @@ class Seat:
         """True once the last step of the watch has been judged, or judging failed."""
         return self._failure is not None or self.judged_to_at >= self._last_step_at()
 
-    def open(self, book: SeriesBook, past: Sequence[Deploy]) -> None:
+    def open(self, book: Book, past: Sequence[Deploy]) -> None:
         """Build the judge on the history up to the deploy's start: tens of milliseconds a series.
 
         past: deploys of the service that no placebo may overlap.
@@ -86,11 +106,18 @@ class Seat:
         except Exception as error:  # noqa: BLE001  containment 2 of 3
             self._give_up(error)
 
+    def twin(self) -> Seat:
+        """A second seat that has judged the same so far and goes on alone: cheaper than opening another."""
+        other = copy.copy(self)
+        other.lock = asyncio.Lock()
+        other._judge = copy.deepcopy(self._judge)  # noqa: SLF001  of its own class
+        return other
+
     def rests_on(self, deploy: Deploy, others: Sequence[Deploy]) -> bool:
         """True while these deploys are what the seat was built on; otherwise it is to be built anew."""
         return self._intervals == self._intervals_of(deploy, others)
 
-    def tick(self, book: SeriesBook, grid_at: float) -> Verdict | None:
+    def tick(self, book: Book, grid_at: float) -> Verdict | None:
         """Judge every step up to `grid_at` that is ready; the newest verdict, None when no step was.
 
         A step is ready when each of its source series has a value or is too old to get one.
@@ -129,7 +156,7 @@ class Seat:
             return {"schema": SCHEMA, "series": [], "evidence": [], "verdict": verdict}
         return self._judge.packet()
 
-    def _tick(self, book: SeriesBook, grid_at: float) -> Verdict | None:
+    def _tick(self, book: Book, grid_at: float) -> Verdict | None:
         if self._judge is None:
             raise AssertionError("a seat is opened before it is used")
         newest = None
@@ -149,9 +176,7 @@ class Seat:
                 return newest
         return self._judge.close() if newest is not None and self.is_over else newest
 
-    def _is_waiting(
-        self, book: SeriesBook, values: Mapping[str, FloatArray], at: float, grid_at: float
-    ) -> bool:
+    def _is_waiting(self, book: Book, values: Mapping[str, FloatArray], at: float, grid_at: float) -> bool:
         """A series may still get its value; a control that was not read yet says nothing of its service."""
         is_late = any(
             plan.source is not None
@@ -181,7 +206,7 @@ class Seat:
         elif self._blind_from_at is None:
             self._blind_from_at = verdict.at
 
-    def _history(self, book: SeriesBook, series_id: str, name: str) -> History:
+    def _history(self, book: Book, series_id: str, name: str) -> History:
         n = self.plan.history_grid(self.judged_to_at).n
         return book.history(series_id, end_at=self.judged_to_at, n=n, name=name)
 
