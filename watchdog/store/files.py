@@ -70,6 +70,18 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
+def look(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, beside a daemon that runs or over what an ended one left.
+
+    Not even the `-wal` and `-shm` that SQLite makes for any reader of a WAL database, which could then be
+    another user's than the daemon's. Raises sqlite3.Error if the file is not there.
+    """
+    # Without a log nobody is writing. A daemon that starts meanwhile may make this reader fail, never itself.
+    is_still = not path.with_name(path.name + "-wal").exists()
+    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_S)
+
+
 def open_checked(path: Path) -> sqlite3.Connection:
     """The writing connection to a file that is whole, ours and of our version; made if there is none.
 
