@@ -54,7 +54,11 @@ def prometheus_server(
     if openmetrics is not None:
         (folder / "history.om").write_text(openmetrics)
         made = subprocess.run(
-            [promtool, "tsdb", "create-blocks-from", "openmetrics", folder / "history.om", folder / "data"],
+            [
+                *(promtool, "tsdb", "create-blocks-from"),
+                # It reads the whole file once per block; of the usual two hours there are many in weeks.
+                *("--max-block-duration=96h", "openmetrics", folder / "history.om", folder / "data"),
+            ],
             capture_output=True,
             check=False,
             timeout=120,
