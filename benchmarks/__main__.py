@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import platform
 
-from benchmarks import evidence_to_wire, judge_speed, start_and_memory
+from benchmarks import backtest_speed, evidence_to_wire, judge_speed, start_and_memory
 
 
 def main() -> None:
     """Print the figures; nothing is asserted, because a busy machine is not a failure."""
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    for benchmark in (start_and_memory, evidence_to_wire, judge_speed):
+    for benchmark in (start_and_memory, evidence_to_wire, judge_speed, backtest_speed):
         for line in benchmark.measure():
-            print(line)
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
