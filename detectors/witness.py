@@ -129,7 +129,7 @@ def testify(
         onset_high_at=times[2],
         onset_probability=onset.probability if onset else None,
         shares=onset.shares if onset else {},
-        smallest_visible=_visible(subject, effect),
+        smallest_visible=visible(subject, effect),
         expected_low=band[0],
         expected_high=band[1],
         is_practical=is_practical,
@@ -139,7 +139,7 @@ def testify(
     return Testimony(evidence=replace(made, because=explain(subject, made, excuse, deploy)), excuse=excuse)
 
 
-def _visible(subject: Subject, effect: Effect | None) -> float | None:
+def visible(subject: Subject, effect: Effect | None = None) -> float | None:
     """The effect a watch of this length finds in 80 % of the cases, in the unit of the series."""
     if subject.error:
         return None
