@@ -31,7 +31,8 @@ class Subject:
     times the change exceeds what chance is allowed. bound: log evidence that a probe needs. past, beside:
     what the past says of the series as it is, and with its controls taken off, until it joins a panel. joint,
     beside_joint: what their limits are multiplied by. is_fit: whether its calibration holds (`fitness`).
-    part: which part of which series it is.
+    smallest_visible: size on the scale of the scores that a look finds in 80 % of the cases, None without a
+    look. part: which part of which series it is.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Subject:
         self.bound = 0.0
         self.calibration: Calibration = "model"
         self.is_fit = True
+        self.smallest_visible: float | None = None
         self.raw = Tape(spec.width, plan.span)
         self.control_raw = [Tape(c.spec.width, plan.span) for c in self.controls]
         self.statistics: list[float] = []
@@ -138,6 +140,7 @@ class Subject:
     def join(self, panel: Panel, place: int) -> None:
         """From now on that panel follows it, in that place."""
         self._panel = panel, place
+        self.smallest_visible = panel.smallest_visible(place)
         # Every placebo of every look is no small thing, and what they say is in the panel's limits now.
         self.past = self.beside = None
 
@@ -227,12 +230,6 @@ class Subject:
         """Something changed, by less than what matters."""
         panel, place = self._joined
         return bool(panel.faint[place] > LIMIT >= panel.statistic[place])
-
-    @property
-    def smallest_visible(self) -> float | None:
-        """Size on the scale of the scores that a look finds in 80 % of the cases; None without a look."""
-        panel, place = self._joined
-        return panel.smallest_visible(place)
 
     def band(self, tick: int) -> tuple[float, float]:
         """Where the sample of that tick was expected in 95 % of the cases, in the unit of the series."""

@@ -78,7 +78,8 @@ def testify(
     least = least_change(spec, effect.before) if effect is not None else 0.0
     by_looks = subject.is_crossed and not subject.is_probe
     is_practical = by_looks or (effect is not None and effect.low > least)
-    present = by_looks or (effect is not None and is_present(subject, first))
+    is_asked = is_over or subject.has_crossed
+    present = by_looks or (is_asked and effect is not None and is_present(subject, first))
     if present and is_over and effect is not None and not by_looks:
         # Residuals are cut, counts are not: in a pooled share a short burst of errors outweighs its hour.
         newer = _effect(subject, (first + len(subject.raw)) // 2)
