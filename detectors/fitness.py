@@ -19,6 +19,7 @@ from detectors.tails import tail_quantile
 
 _NEWER = 0.4  # of the placebos, on which is counted
 _Z = 2.326  # 99 %, one-sided: of a hundred series that hold, one is called unfit
+_FLOOR = 0.3  # of a limit of a look: on a series without noise anything exceeds a quantile of next to nothing
 _TRIED = 0.05  # the budget at which fitness is decided: rarer ones need more past than anybody has
 
 
@@ -38,7 +39,8 @@ def held_out(past: Past, budgets: Sequence[float]) -> tuple[Held, ...]:
     """How the limits of one series hold out of sample, all its looks together; () when its past is too short.
 
     Limits come from the older 60 % of the placebos. The interval is Wilson's on as many trials as there are
-    disjoint windows in the newer 40 %, which overlapping placebos are worth.
+    disjoint windows in the newer 40 %, which overlapping placebos are worth; a window is a stretch before and
+    one after.
     """
     marks = [mark for mark in past.marks if mark is not None]
     if not marks:
@@ -47,13 +49,13 @@ def held_out(past: Past, budgets: Sequence[float]) -> tuple[Held, ...]:
     cut = round(_NEWER * len(most))
     newer, older = most[:cut], most[cut:]  # newest first
     newer = newer[np.isfinite(newer)]
-    windows = min(mark.windows for mark in marks)
+    windows = 0.5 * min(mark.windows for mark in marks)
     made = []
     for budget in budgets:
         limit = tail_quantile(older, budget, (1.0 - _NEWER) * windows)
         if limit is None or not newer.size:
             return ()
-        made.append(_held(budget, newer > limit, max(_NEWER * windows, 1.0)))
+        made.append(_held(budget, newer > max(limit, _FLOOR), max(_NEWER * windows, 1.0)))
     return tuple(made)
 
 

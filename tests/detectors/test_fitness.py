@@ -40,6 +40,11 @@ def test_a_past_too_short_to_tell_is_not_called_unfit() -> None:
     assert is_fit(nothing)
 
 
+def test_a_constant_series_is_fit() -> None:
+    assert is_fit(_past(np.full(N, 3.0)))
+    assert is_fit(_past(3.0 + 1e-9 * np.arange(N)))
+
+
 def _judged(values: FloatArray) -> Verdict:
     at = DeployInterval(id="d", started_at=T0, finished_at=T0)
     history = History(spec=spec("gauge"), values=values[:N], end_at=T0)
