@@ -15,6 +15,7 @@ import numpy as np
 from detectors.door import checked, ends_of
 from detectors.drift import SPEEDS, Drift, Sample, fit_drift
 from detectors.model import Calibration, FloatArray, History
+from detectors.parts import Part, tail_of
 from detectors.shift import Shift, is_back, shift_of
 from detectors.tails import tail_quantile
 
@@ -71,6 +72,8 @@ class AlwaysOn:
         self._off_since: dict[str, float] = {}
         self._far: dict[str, float] = {}
         self._drifts: dict[str, Drift] = {}
+        # A distribution is followed by one share of its requests.
+        self._parts: dict[str, Part] = {}
         past = self._learn(histories, settings)
         self.calibration: Calibration = "model"
         if past:
@@ -98,8 +101,8 @@ class AlwaysOn:
         end = np.array([at])
         samples = {}
         for name, drift in self._drifts.items():
-            raw = checked(drift.fit.spec, values[name][None, :], "values")
-            samples[name] = drift.fit.samples(raw, drift.fit.season(end))[0]
+            raw = checked(self._specs[name], values[name][None, :], "values")
+            samples[name] = drift.fit.samples(self._parts[name].of(raw), drift.fit.season(end))[0]
         self._take(at, samples)
         return dict(self._off_since)
 
@@ -128,8 +131,12 @@ class AlwaysOn:
                 continue
             ends = ends_of(len(raw), history.end_at, self.step_s)
             alpha = _alpha(settings, self.step_s, len(histories))
-            fit, past[history.spec.name] = fit_drift(history.spec, raw, ends, reach, alpha)
-            self._drifts[history.spec.name] = Drift(fit)
+            part = tail_of(history.spec, raw)
+            if part.error:
+                continue
+            name = history.spec.name
+            fit, past[name] = fit_drift(part.spec, part.of(raw), ends, reach, alpha)
+            self._drifts[name], self._parts[name] = Drift(fit), part
         return past
 
     def _replay(self, past: Mapping[str, Sequence[Sample]], end_at: float) -> FloatArray:

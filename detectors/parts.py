@@ -15,6 +15,8 @@ from detectors import say
 from detectors.histogram import above, bounds, choose_cuts
 from detectors.model import HISTOGRAM_BINS, FloatArray, SeriesSpec
 
+_TAIL = 0.05  # of the requests
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -59,6 +61,18 @@ def parts_of(spec: SeriesSpec, history: FloatArray) -> tuple[Part, ...]:
         top = say.value(float(bounds(spec.unit)[-1]), spec.unit)
         why = f"every request before the deploy lies above {top}, where nothing is told apart; check its unit"
     return (replace(last, error=why),)
+
+
+def tail_of(spec: SeriesSpec, history: FloatArray) -> Part:
+    """The one part that stands for a series where one has to do: of a distribution the cut that about one
+    request in twenty exceeds; else the series itself. history: as for `parts_of`."""
+
+    def off(part: Part) -> float:
+        seen = part.of(history[np.isfinite(history).all(axis=1)])
+        return abs(float(seen[:, 0].sum()) / max(float(seen[:, 1].sum()), 1.0) - _TAIL)
+
+    parts = parts_of(spec, history)
+    return parts[0] if len(parts) == 1 else min(parts, key=off)
 
 
 def part_at(spec: SeriesSpec, bound: float | None) -> Part:

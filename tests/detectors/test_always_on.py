@@ -39,6 +39,9 @@ def worse(one: SeriesSpec, rows: FloatArray) -> FloatArray:
         rows[:, 0] = rows[:, 1]
     elif one.kind == "ratio":
         rows[:, 0] = np.minimum(rows[:, 1], 10.0 * rows[:, 0] + 5.0)
+    elif one.kind == "histogram":
+        # Five bins of a factor of the root of 2: more than five times as slow.
+        rows[:, 5:] = rows[:, :-5].copy()
     else:
         rows *= 0.2 if one.bad == "down" else 5.0
     return rows
