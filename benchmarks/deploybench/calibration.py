@@ -22,8 +22,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from detectors.judge import DeployJudge
-from detectors.model import DeployInterval, History, JudgeSettings
+from detectors.calibrate import calibrate
+from detectors.model import DeployInterval, JudgeSettings
+from detectors.panel import LIMIT, Panel
+from detectors.plan import plan_watch
+from detectors.subject import Subject
 from watchdog.blackbox import metric_of, rows_of
 
 BUDGETS = (0.05, 0.01, 0.005)
@@ -84,18 +87,22 @@ def _judge(harness: Any, values: Any, case: Any) -> Iterator[Count]:
     after = [message["values"][0] for message in harness.ticks(values, case)]
     rows = np.array([metric.row(x) for x in (*rows_of(given), *after)])
     specs = [replace(spec, ignore_below_rel=0.0, ignore_below_abs=0.0) for spec in metric.specs]
-    kept, watch = int(_KEPT * len(rows)), _WATCH[case["step_s"]]
     deploy = DeployInterval(id="placebo", started_at=_AT, finished_at=_AT)
+    kept, watch = int(_KEPT * len(rows)), _WATCH[case["step_s"]]
     for start in range(kept, len(rows) - watch, watch)[:_WATCHES_MAX]:
-        histories = [History(spec=s, values=rows[start - kept : start], end_at=_AT) for s in specs]
         for budget in BUDGETS:
             settings = JudgeSettings(false_rollbacks=budget, watch_s=watch * step, warm_up_s=0.0)
-            judge = DeployJudge(deploy, [], histories, settings)
+            plan = plan_watch(deploy, settings, step, _AT, kept)
+            subjects = [Subject(spec, rows[start - kept : start], plan) for spec in specs]
+            calibrate(subjects, plan, [], budget, settings.watch_s)
+            panel = Panel([subject.measured() for subject in subjects], plan)
+            samples = np.full((len(specs), 2), np.nan)
             worst = 0.0
             for i in range(watch):
-                verdict = judge.tick(_AT + (i + 1) * step, {s.name: rows[start + i] for s in specs})
-                worst = max(worst, *(e.statistic for e in verdict.evidence))
-            yield step, specs[0].kind, budget, worst > 1.0
+                samples[:, : rows.shape[1]] = rows[start + i]
+                panel.advance(samples, np.zeros((len(specs), 0)))
+                worst = max(worst, float(panel.statistic.max()))
+            yield step, specs[0].kind, budget, worst > LIMIT
 
 
 if __name__ == "__main__":
