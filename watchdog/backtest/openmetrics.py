@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from detectors.model import WIDTHS, FloatArray
-from watchdog.sources.protocol import Grid, Query, SourceReading
+from watchdog.sources.prometheus import PrometheusSource
+from watchdog.sources.protocol import Grid, Query, Source, SourceReading
 from watchdog.sources.selector import Selector, parse_selector
 from watchdog.sources.streams import Assembly, Stream
 from watchdog.sources.unreadable import Unreadable
@@ -133,6 +134,16 @@ def read_file(path: Path, target_labels: tuple[str, ...]) -> OpenMetricsHistory:
     for samples in by_text.values():
         series.setdefault(samples.name, []).append(samples)
     return OpenMetricsHistory(series=series, target_labels=target_labels)
+
+
+def read_for(path: Path | None, sources: Iterable[Source]) -> OpenMetricsHistory | None:
+    """`read_file` with the target labels of the first Prometheus among the sources, or the usual ones; None
+    without a file. Raises BadFile."""
+    if path is None:
+        return None
+    named = [source.target_labels for source in sources if isinstance(source, PrometheusSource)]
+    usual = PrometheusSource(url="http://localhost:9090").target_labels
+    return read_file(path, named[0] if named else usual)
 
 
 def _keep(path: Path, number: int, line: str, by_text: dict[str, _Samples]) -> None:

@@ -22,7 +22,6 @@ from watchdog.cli import exits
 from watchdog.clock import SystemClock
 from watchdog.kinds import KINDS
 from watchdog.plan import ServicePlan, plan_services
-from watchdog.sources.prometheus import PrometheusSource
 
 _PLACEBOS_MAX = 5_000
 _SINCE_S = 21 * 86400.0
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         services = _services(arguments.service, plans)
         for path in (arguments.json, arguments.html):
             _refuse_unwritable(path)
-        file = _file(arguments.openmetrics, loaded)
+        file = openmetrics.read_for(arguments.openmetrics, loaded.sources.values())
         wanted = _wanted(arguments, file, clock.wall_s(), plans, services)
         log = _deploy_log(arguments.deploys, loaded, plans)
         past = asyncio.run(
@@ -188,14 +187,6 @@ def _whole(option: str, text: str | None, least: int, most: int) -> int | None:
     if not text.isascii() or not text.isdigit() or not least <= int(text[:9]) <= most:
         raise _BadArgument(f"{option}: `{text[:40]}` is not a whole number from {least} to {most}")
     return int(text)
-
-
-def _file(path: Path | None, loaded: config.Loaded) -> openmetrics.OpenMetricsHistory | None:
-    if path is None:
-        return None
-    named = [s.target_labels for s in loaded.sources.values() if isinstance(s, PrometheusSource)]
-    usual = PrometheusSource(url="http://localhost:9090").target_labels
-    return openmetrics.read_file(path, named[0] if named else usual)
 
 
 def _deploy_log(

@@ -26,7 +26,6 @@ from watchdog.clock import SystemClock
 from watchdog.deploys.rules import end_of
 from watchdog.kinds import KINDS
 from watchdog.plan import ServicePlan, plan_services
-from watchdog.sources.prometheus import PrometheusSource
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"error: there is no `{arguments.service}`. Services: {', '.join(plans)}", file=sys.stderr)
         return exits.USAGE
     try:
-        file = _file(arguments.openmetrics, loaded)
+        file = openmetrics.read_for(arguments.openmetrics, loaded.sources.values())
         until_at = plan.settled_at(clock.wall_s()) if file is None else file.span[1]
         wanted = Wanted(since_at=until_at - plan.history_s, until_at=until_at)
         past = asyncio.run(
@@ -86,14 +85,6 @@ def run(arguments: argparse.Namespace) -> int:
     if all(one.error for one in found):
         return exits.BLIND
     return exits.HEALTHY if all(one.is_fit for one in found) else exits.INCONCLUSIVE
-
-
-def _file(path: Path | None, loaded: config.Loaded) -> openmetrics.OpenMetricsHistory | None:
-    if path is None:
-        return None
-    named = [s.target_labels for s in loaded.sources.values() if isinstance(s, PrometheusSource)]
-    usual = PrometheusSource(url="http://localhost:9090").target_labels
-    return openmetrics.read_file(path, named[0] if named else usual)
 
 
 def _deploys(log: DeployLog, plan: ServicePlan) -> list[DeployInterval]:
