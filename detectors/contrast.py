@@ -8,10 +8,12 @@ compared: the level, the upper fifth, and how far the upper half spreads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from detectors.looks import Look
 from detectors.model import FloatArray, IntArray
@@ -127,7 +129,9 @@ class Samples:
 
     def window(self, start: IntArray, length: int) -> FloatArray:
         """The stretches that begin at `start`, shape (J,); of shape (J, length), or shorter if condensed."""
-        return condensed(self.filled[start[:, None] + np.arange(length)])
+        if len(self.filled) < length:
+            return np.empty((0, length))
+        return condensed(sliding_window_view(self.filled, length)[start])
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,24 +187,31 @@ def usual_size(values: FloatArray) -> float:
     return float(np.sqrt(np.mean(np.minimum(size, quantile(np.sort(size), _CUT_AT)) ** 2)))
 
 
-def value_contrasts(
-    samples: Samples, origins: IntArray, look: Look, base: Before, floor: float
-) -> list[FloatArray]:
-    """The contrasts of a look, in the order of `KINDS`, each of shape (J,): levels, and where the look sees
-    the tail also tails and the logarithm of spreads. floor: added to both spreads.
+def after(samples: Samples, origins: IntArray, look: Look) -> list[FloatArray]:
+    """What the stretch of a look after each origin was like, in the order of `KINDS`, each of shape (J,): its
+    level, and where the look sees the tail also its tail and its spread.
 
-    NaN where a stretch leaves the series or too little of it was seen.
+    NaN where the stretch leaves the series or too little of it was seen.
     """
     first = origins + look.first
     last = first + look.length
-    at = np.flatnonzero((last <= len(samples.y)) & np.isfinite(base.level))
+    at = np.flatnonzero(last <= len(samples.y))
     at = at[samples.seen[last[at]] - samples.seen[first[at]] >= SEEN_AFTER * look.length]
     ranked = np.sort(samples.window(first[at], look.length), axis=-1)
-    made = [np.full(len(origins), np.nan) for _ in (KINDS if look.sees_tail else KINDS[:1])]
-    made[0][at] = level_after(ranked) - base.level[at]
-    if look.sees_tail:
-        made[1][at] = upper(ranked) - base.tail[at]
-        made[2][at] = log_ratio(spread(ranked), base.spread[at], floor)
+    made = []
+    for measure in (level_after, upper, spread) if look.sees_tail else (level_after,):
+        values = np.full(len(origins), np.nan)
+        values[at] = measure(ranked)
+        made.append(values)
+    return made
+
+
+def value_contrasts(found: Sequence[FloatArray], base: Before, floor: float) -> list[FloatArray]:
+    """What `after` found against what came before, each of shape (J,): differences of levels and of tails,
+    and the logarithm of the ratio of spreads. floor: added to both spreads."""
+    made = [found[0] - base.level]
+    if len(found) > 1:
+        made += [found[1] - base.tail, log_ratio(found[2], base.spread, floor)]
     return made
 
 

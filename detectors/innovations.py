@@ -12,7 +12,6 @@ CLIP = 3.0  # innovations, in robust s.d.: bounds what one sample can prove
 REACH = 8.0  # residuals, in s.d.: bounds what one sample can do to the prediction of the next
 _ORDER_MAX = 3
 _PHI_MAX = 0.97  # level shifts inside the history look like phi = 1 and would hide steps
-_GAP_MAX = 128  # steps; a longer gap leaves nothing to foretell: 0.97 ** 256 < 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +19,7 @@ class Noise:
     """AR(p) with clipped innovations, all in units of the s.d. of the residuals.
 
     phi: shape (p,), p >= 1. centre, width: of the raw innovations (median, robust s.d.). mean, sd: of the
-    clipped ones. growth: shape (128,), s.d. of a forecast g + 1 steps ahead relative to one step.
+    clipped ones.
     """
 
     phi: FloatArray
@@ -28,7 +27,6 @@ class Noise:
     width: float
     mean: float
     sd: float
-    growth: FloatArray
 
     @property
     def unit(self) -> float:
@@ -107,9 +105,4 @@ def fit_noise(r: FloatArray, floor: float) -> Noise:
     clipped = np.clip((e - centre) / width, -CLIP, CLIP)
     mean = float(clipped.mean())
     sd = max(float(clipped.std()), floor / width, 0.5)
-    psi = np.zeros(_GAP_MAX)
-    psi[0] = 1.0
-    for i in range(1, _GAP_MAX):
-        m = min(i, p)
-        psi[i] = float(phi[:m] @ psi[i - m : i][::-1])
-    return Noise(phi=phi, centre=centre, width=width, mean=mean, sd=sd, growth=np.sqrt(np.cumsum(psi * psi)))
+    return Noise(phi=phi, centre=centre, width=width, mean=mean, sd=sd)

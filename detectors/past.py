@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from detectors.contrast import (
     Before,
     Kind,
     Samples,
+    after,
     before,
     count_contrast,
     usual_size,
@@ -101,15 +102,16 @@ def past_of_values(
         look = column.look
         if n < _HISTORY_MIN * look.length + 4:
             continue
-        base = bases.get(look.length) or base_of(samples, origins, look, floor)
-        bases[look.length] = base
+        if look not in made:
+            found = after(samples, origins, look)
+            if look.length not in bases:
+                bases[look.length] = base_of(samples, origins, look.length, found[0])
+            made[look] = value_contrasts(found, bases[look.length], floor)
+        base, contrast = bases[look.length], made[look][KINDS.index(column.kind)]
         reference[c] = getattr(base, column.kind)[0]
         if not math.isfinite(base.level[0]):
             continue
         smallest[c] = least(float(base.level[0]))
-        if look not in made:
-            made[look] = value_contrasts(samples, origins, look, base, floor)
-        contrast = made[look][KINDS.index(column.kind)]
         least_scale = max(floor, _ROUGH * rough / math.sqrt(look.length))
         if column.kind == "spread":
             least_scale = 0.5 / math.sqrt(look.length)
@@ -121,14 +123,14 @@ def past_of_values(
     return Past(marks=tuple(marks), reference=reference, least=smallest, last=last, floor=floor)
 
 
-def base_of(samples: Samples, origins: IntArray, look: Look, floor: float) -> Before:
-    """What came before, its level over one length or two, whichever foretells the placebos better."""
-    one = before(samples, origins, look.length)
+def base_of(samples: Samples, origins: IntArray, length: int, found: FloatArray) -> Before:
+    """What came before, its level over one length or two, whichever foretells the placebos better.
+
+    found: the level after each origin, shape (J,), in one look of that length: one tells.
+    """
+    one = before(samples, origins, length)
     two = with_longer_level(one, samples, origins, 2)
-    # One look of that length tells; its tail is left out, because only levels differ.
-    level = replace(look, sees_tail=False)
-    after = value_contrasts(samples, origins, level, one, floor)[0] + one.level
-    error = [usual_size((after - base.level)[1:]) for base in (one, two)]
+    error = [usual_size((found - base.level)[1:]) for base in (one, two)]
     return two if error[1] < (1.0 - _GAIN_MIN) * error[0] else one
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -22,6 +21,7 @@ _DAY_S = 86400.0
 _ORIGINS_MAX = 1200
 _DAYS_BACK = 5
 _DAYS_BESIDE = 2
+_PARTS = np.array([0.0, 0.5, 1.0])  # of what other days say that may be taken off
 _GAIN_MIN = 0.05  # of squared error that the other days must save before they are believed
 _VALUES_MIN = 5
 WINDOWS_MIN = 20.0  # independent ones; with fewer the bound is more Student's than the series' own
@@ -132,33 +132,30 @@ def season_of(contrast: FloatArray, places: int) -> FloatArray:
     none = np.zeros(count)
     if not places or count <= places:
         return none
-    value = np.append(contrast, np.nan)[_same_time(count, places)]
-    known = np.isfinite(value)
-    total, found = np.where(known, value, 0.0).sum(axis=0), known.sum(axis=0)
+    seen = np.isfinite(contrast)
+    total = _other_days(np.where(seen, contrast, 0.0), places)
+    found = _other_days(seen.astype(np.float64), places)
     mean = np.where(found > 0, total / np.maximum(found, 1), 0.0)
-    tried = np.isfinite(contrast) & (found > 0)
+    tried = seen & (found > 0)
     tried[0] = False
     if tried.sum() < _SEASON_MIN:
         return none
-    seen, told = contrast[tried], mean[tried]
-    cut = quantile(np.sort(np.abs(seen)), _CUT_AT)
-    error = [float(np.mean(np.minimum(np.abs(seen - b * told), cut) ** 2)) for b in (0.0, 0.5, 1.0)]
+    came, told = contrast[tried], mean[tried]
+    cut = quantile(np.sort(np.abs(came)), _CUT_AT)
+    left = np.minimum(np.abs(came - _PARTS[:, None] * told), cut)
+    error = (left * left).sum(axis=1)
     error[0] *= 1.0 - _GAIN_MIN
-    result: FloatArray = (0.0, 0.5, 1.0)[int(np.argmin(error))] * mean
+    result: FloatArray = _PARTS[np.argmin(error)] * mean
     return result
 
 
-@lru_cache(maxsize=8)
-def _same_time(count: int, places: int) -> IntArray:
-    """Where each of `count` origins finds its time on other days, shape (days, count); `count` = nowhere.
-
-    Cached because every contrast of every series of a watch asks for the same.
-    """
-    rows = []
-    for day in range(-_DAYS_BESIDE, _DAYS_BACK + 1):
-        there = np.arange(count) + day * places
-        is_valid = (there >= 1) & (there < count) & (day != 0)
-        if day > _DAYS_BESIDE:
-            is_valid[1:] = False
-        rows.append(np.where(is_valid, there, count))
-    return np.array(rows)
+def _other_days(value: FloatArray, places: int) -> FloatArray:
+    """Sum of what each origin finds at its time on other days, shape (count,): a placebo on two days either
+    side, the deploy (first) on five days back."""
+    total = np.zeros(len(value))
+    for day in range(1, _DAYS_BESIDE + 1):
+        far = day * places
+        total[1 : len(value) - far] += value[1 + far :]
+        total[1 + far :] += value[1 : len(value) - far]
+    total[0] = value[places : (_DAYS_BACK * places) + 1 : places].sum()
+    return total

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.model import FloatArray
+from detectors.model import FloatArray, IntArray
 
 _DAY_S = 86400.0
 _BINS = 96  # of 15 minutes: fine enough for a morning ramp, wide enough to hold several samples
@@ -22,14 +22,18 @@ class Profile:
 
     def at(self, end_at: FloatArray) -> FloatArray:
         """Expected deviation of the steps ending at `end_at` (epoch seconds), linear between bin centres."""
-        return _interpolate(self.bins, end_at)
+        return _interpolate(self.bins, *_places(end_at))
 
 
-def _interpolate(bins: FloatArray, at: FloatArray) -> FloatArray:
+def _places(at: FloatArray) -> tuple[IntArray, FloatArray]:
+    """(bin, how far towards the next one, 0 to 1) of each time, by bin centres."""
     place = (at % _DAY_S) / _DAY_S * _BINS - 0.5
     low = np.floor(place).astype(np.intp)
-    part = place - low
-    result: FloatArray = bins[low % _BINS] * (1.0 - part) + bins[(low + 1) % _BINS] * part
+    return low % _BINS, place - low
+
+
+def _interpolate(bins: FloatArray, low: IntArray, part: FloatArray) -> FloatArray:
+    result: FloatArray = bins[low] * (1.0 - part) + np.roll(bins, -1)[low] * part
     return result
 
 
@@ -67,11 +71,12 @@ def fit_profile(y: FloatArray, end_at: FloatArray, block: int) -> tuple[Profile,
     reach = 3.0 * 1.4826 * np.median(np.abs(table - middle), axis=0)
     table = np.clip(table, middle - reach, middle + reach)
     bins = _smooth(table.mean(axis=0))
-    held_out = _interpolate(bins, end_at)
+    low, part = _places(end_at)
+    held_out = _interpolate(bins, low, part)
     for row, i in enumerate(np.flatnonzero(whole)):
         others = (table.sum(axis=0) - table[row]) / (len(table) - 1)
         mine = day == i
-        held_out[mine] = _interpolate(_smooth(others), end_at[mine])
+        held_out[mine] = _interpolate(_smooth(others), low[mine], part[mine])
     if _error(y - held_out, block) > (1.0 - _GAIN_MIN) * _error(y, block):
         return None
     return Profile(bins=bins), held_out

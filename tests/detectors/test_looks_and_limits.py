@@ -14,6 +14,7 @@ from detectors.calibrate import calibrate, placebos
 from detectors.contrast import (
     Before,
     Samples,
+    after,
     before,
     carried,
     condensed,
@@ -116,7 +117,8 @@ def test_a_gap_carries_the_last_value_and_too_large_a_gap_hides_the_look() -> No
     y = np.arange(40.0)
     y[22:27] = np.nan
     samples, origins = Samples.of(y), np.array([20, 12, 5, 35])
-    level, *rest = value_contrasts(samples, origins, LOOK, before(samples, origins, LOOK.length), 1.0)
+    found, base = after(samples, origins, LOOK), before(samples, origins, LOOK.length)
+    level, *rest = value_contrasts(found, base, 1.0)
     assert np.isfinite(level).tolist() == [False, True, False, False]
     assert [np.isfinite(x).tolist() for x in rest] == [np.isfinite(level).tolist()] * 2
 
@@ -201,7 +203,8 @@ def test_one_deploy_alone_is_never_its_own_placebo() -> None:
 
 def _base_here(samples: Samples, look: Look) -> Before:
     """What the deploy at 600 is compared with: chosen by the placebos before it."""
-    base = base_of(Samples.of(samples.y[:600]), placebo_origins(600, 60.0)[0], look, 1.0)
+    history, origins = Samples.of(samples.y[:600]), placebo_origins(600, 60.0)[0]
+    base = base_of(history, origins, look.length, after(history, origins, look)[0])
     return Before(look.length, *(a[:1] for a in (base.level, base.tail, base.spread, base.newest)))
 
 
@@ -237,7 +240,7 @@ def test_live_and_placebo_are_the_same_comparison(kind: str) -> None:
             value = count_contrast(data[:, 0], data[:, 1], rate, here, look)[0]
         else:
             samples = Samples.of(data[:, 0])
-            value = value_contrasts(samples, here, look, _base_here(samples, look), 1.0)[0][0]
+            value = value_contrasts(after(samples, here, look), _base_here(samples, look), 1.0)[0][0]
         # A change that stays counts from the last tick of its look to the end.
         ratio = (value - mark.expected) / mark.scale / mark.limit
         expected[look.first + look.length - 1 :] = np.maximum(expected[look.first + look.length - 1 :], ratio)
