@@ -10,6 +10,7 @@ from detectors.bernoulli import base_rate
 from detectors.innovations import Noise, fit_noise
 from detectors.model import FloatArray, SeriesSpec
 from detectors.plan import Plan
+from detectors.robust import median, robust_sd
 from detectors.scores import Score, choose_score, clean_pairs, root_deviance
 from detectors.seasonal import Profile, fit_profile
 
@@ -139,7 +140,7 @@ def fit_baseline(spec: SeriesSpec, raw: FloatArray, end_at: FloatArray, plan: Pl
         if found is not None:
             profile, season = found
         r = _block_residual(y - season, reach)
-        middle = float(np.median(y[seen])) if seen.any() else 0.0
+        middle = median(y[seen]) if seen.any() else 0.0
         before = score.unit(middle)
         moved = score.of(np.array([before + score.sign * least_change(spec, before)]))[0] - middle
         # Noise far below what matters is no reason to call a trifle significant.
@@ -200,5 +201,5 @@ def _spread(r: FloatArray) -> float:
     seen = r[np.isfinite(r)]
     if not seen.size:
         return 0.0
-    mad = 1.4826 * float(np.median(np.abs(seen - np.median(seen))))
+    mad = robust_sd(seen)
     return float(np.std(np.clip(seen, -5.0 * mad, 5.0 * mad))) if mad > 0.0 else float(np.std(seen))

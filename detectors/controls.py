@@ -9,6 +9,7 @@ import numpy as np
 
 from detectors.contrast import carried, condensed, level_after, level_before
 from detectors.model import FloatArray
+from detectors.robust import median
 from detectors.scores import Score, Scores
 
 _GAIN_MIN = 0.05  # of squared error, on the half of the history not fitted
@@ -132,7 +133,7 @@ class Companions:
 
 def _level(values: FloatArray) -> float:
     seen = values[np.isfinite(values)]
-    return float(np.median(seen)) if seen.size else np.nan
+    return median(seen) if seen.size else np.nan
 
 
 def _median_seen(moved: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from detectors.baseline import least_change
 from detectors.model import FloatArray, SeriesSpec
+from detectors.robust import median, robust_sd
 from detectors.scores import Score, choose_score, clean_pairs, root_deviance
 from detectors.seasonal import Profile, fit_profile
 from detectors.tails import student_quantile
@@ -132,7 +133,7 @@ class Drift:
             return
         self._age = len(newest)
         self._slow = (float(newest[:, 0].sum()), float(newest[:, 1].sum()))
-        self._level = float(np.median(newest[:, 0]))
+        self._level = median(newest[:, 0])
         self._sums = [(0.0, 0.0)] * len(self.fit.speeds)
 
     def _value(self, y: float, pull: float) -> list[float]:
@@ -235,7 +236,7 @@ def _least(spec: SeriesSpec, score: Score, y: FloatArray) -> float:
     seen = y[np.isfinite(y)]
     if not seen.size:
         return 0.0
-    middle = float(np.median(seen))
+    middle = median(seen)
     before = score.unit(middle)
     moved = score.of(np.array([before + score.sign * least_change(spec, before)]))[0]
     return abs(float(moved) - middle)
@@ -247,8 +248,8 @@ def _spread(y: FloatArray, reach: int) -> float:
     if not seen.size:
         return 0.0
     parts = np.array_split(seen, max(len(seen) // reach, 1))
-    r = np.concatenate([part - np.median(part) for part in parts])
-    mad = 1.4826 * float(np.median(np.abs(r)))
+    r = np.concatenate([part - median(part) for part in parts])
+    mad = robust_sd(r, 0.0)
     return max(mad, 0.5 * float(np.std(np.clip(r, -5.0 * mad, 5.0 * mad) if mad > 0.0 else r)))
 
 
@@ -258,4 +259,4 @@ def _share_spread(raw: FloatArray) -> float:
     share = (k.sum() + 0.5) / (n.sum() + 1.0)
     r = root_deviance(k, n, np.full(len(k), share))
     seen = r[np.isfinite(r)]
-    return 1.4826 * float(np.median(np.abs(seen - np.median(seen)))) if seen.size else 1.0
+    return robust_sd(seen) if seen.size else 1.0

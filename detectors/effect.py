@@ -10,6 +10,7 @@ import numpy as np
 from detectors.baseline import Baseline, winsorised_mean
 from detectors.bernoulli import wilson
 from detectors.model import FloatArray
+from detectors.robust import median
 from detectors.scores import clean_pairs
 
 _Z = 1.959964  # 95 %, two-sided
@@ -46,7 +47,7 @@ def measure(
     y, season = y[seen], season[seen]
     # Cut at 3 robust s.d. of the samples themselves: a spike must not pass for a level.
     flat = y - season
-    own = 1.4826 * _median(np.abs(flat - _median(flat)))
+    own = 1.4826 * median(np.abs(flat - median(flat)))
     rise = float(winsorised_mean((flat - level)[None, :], 3.0 * max(own, base.spread))[0][0])
     usual = level + float(season.mean())
     long_run = base.noise.long_run_sd**2
@@ -60,12 +61,6 @@ def measure(
         low=sign * (base.score.unit(usual + rise - _Z * se) - before),
         high=sign * (base.score.unit(usual + rise + _Z * se) - before),
     )
-
-
-def _median(x: FloatArray) -> float:
-    """np.median without its 30 us of generality: this runs for every series in every tick."""
-    ranked = np.sort(x)
-    return 0.5 * float(ranked[(len(x) - 1) // 2] + ranked[len(x) // 2])
 
 
 def _of_shares(base: Baseline, behind: float, k: float, n: float) -> Effect:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.model import FloatArray
+from detectors.robust import median, robust_sd
 
 CLIP = 3.0  # innovations, in robust s.d.: bounds what one sample can prove
 REACH = 8.0  # residuals, in s.d.: bounds what one sample can do to the prediction of the next
@@ -85,7 +86,7 @@ def fit_noise(r: FloatArray, floor: float) -> Noise:
     """
     seen = np.isfinite(r).astype(np.float64)
     # Centred: the mean of a skewed score is not 0, and a constant looks like phi = 1.
-    middle = float(np.median(r[seen > 0.0])) if seen.any() else 0.0
+    middle = median(r[seen > 0.0]) if seen.any() else 0.0
     u = np.clip(np.where(seen > 0.0, r - middle, 0.0), -4.0, 4.0)
     u = np.where(seen > 0.0, u - u.sum() / max(seen.sum(), 1.0), 0.0)
     phi = _choose_phi(u, seen) if seen.sum() >= 30 and np.any(u) else np.zeros(1)
@@ -99,9 +100,9 @@ def fit_noise(r: FloatArray, floor: float) -> Noise:
     e = innovation[known > 0.0]
     if not e.size:
         e = np.zeros(1)
-    centre = float(np.median(e))
+    centre = median(e)
     wide = min(float(np.std(e)), float(np.sqrt(np.mean(np.clip(e - centre, -4.0, 4.0) ** 2))))
-    width = max(1.4826 * float(np.median(np.abs(e - centre))), 0.5 * wide, floor, 1e-9)
+    width = max(robust_sd(e, centre), 0.5 * wide, floor, 1e-9)
     clipped = np.clip((e - centre) / width, -CLIP, CLIP)
     mean = float(clipped.mean())
     sd = max(float(clipped.std()), floor / width, 0.5)

@@ -26,6 +26,7 @@ from detectors.contrast import (
 )
 from detectors.looks import Look
 from detectors.model import BoolArray, FloatArray, IntArray
+from detectors.robust import median, robust_sd
 from detectors.ruler import Mark, make_mark, placebo_origins
 
 _DAY_S = 86400.0
@@ -142,9 +143,9 @@ def _floors(
     steps = np.diff(filled)
     rough = 0.0
     if steps.size:
-        rough = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / math.sqrt(2.0)
+        rough = robust_sd(steps) / math.sqrt(2.0)
     wide = _SCALE_PART * float(np.nanstd(history[-day:])) if np.isfinite(history[-day:]).any() else 0.0
-    return max(wide, _LEAST_PART * least(float(np.median(filled[-day:]))), 1e-12), rough
+    return max(wide, _LEAST_PART * least(median(filled[-day:])), 1e-12), rough
 
 
 def past_of_counts(

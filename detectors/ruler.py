@@ -155,7 +155,8 @@ def _other_days(value: FloatArray, places: int) -> FloatArray:
     total = np.zeros(len(value))
     for day in range(1, _DAYS_BESIDE + 1):
         far = day * places
-        total[1 : len(value) - far] += value[1 + far :]
-        total[1 + far :] += value[1 : len(value) - far]
+        rest = max(len(value) - far, 1)
+        total[1:rest] += value[1 + far :]
+        total[1 + far :] += value[1:rest]
     total[0] = value[places : (_DAYS_BACK * places) + 1 : places].sum()
     return total

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 
 from detectors.model import FloatArray, IntArray, SeriesSpec
+from detectors.robust import median
+from detectors.tails import quantile
 
 Form = Literal["deviance", "root_count", "root", "log", "identity"]
 
@@ -118,9 +120,9 @@ def choose_score(spec: SeriesSpec, value: FloatArray) -> Score:
     sign = 1.0 if spec.bad == "up" else -1.0
     seen = value[np.isfinite(value)]
     positive = bool(seen.size and seen.min() > 0.0)
-    middle = float(np.median(seen)) if seen.size else 0.0
+    middle = median(seen) if seen.size else 0.0
     tiny = _TINY * middle if middle > 0.0 else 1e-300
-    is_clear = middle > 0.0 and seen.min() >= 0.0 and float(np.quantile(seen, _NEAR_ZERO)) > _CLEAR * middle
+    is_clear = middle > 0.0 and seen.min() >= 0.0 and quantile(np.sort(seen), _NEAR_ZERO) > _CLEAR * middle
     form: Form
     match spec.kind:
         case "ratio" | "probe":

@@ -10,6 +10,7 @@ from detectors import say
 from detectors.baseline import least_change
 from detectors.drift import CLIP, Drift
 from detectors.model import FloatArray, SeriesSpec
+from detectors.robust import median
 
 _BACK = 10  # ticks that must be back
 _LEFT = 0.3  # of the shift that may be left
@@ -77,7 +78,7 @@ def _level_of(drift: Drift, ticks: FloatArray) -> float:
     """On the scale of `Drift.level`: the median, or the share of bad events; ticks: shape (n, 2)."""
     if drift.fit.is_paired:
         return float(ticks[:, 0].sum()) / max(float(ticks[:, 1].sum()), 1e-300)
-    return float(np.median(ticks[:, 0]))
+    return median(ticks[:, 0])
 
 
 def _unit(drift: Drift, level: float) -> float:

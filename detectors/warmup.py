@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from detectors.model import DeployInterval, FloatArray, SeriesSpec
+from detectors.robust import median, medians, robust_sd
 from detectors.scores import choose_score, clean_pairs
 
 _DEPLOYS_MIN = 10
@@ -33,8 +34,10 @@ def learned_warm_up(
     among them teach nothing. Only rises in the bad direction count.
     """
     most = math.floor(most_s / spec.step_s)
+    if most < 1 or len(past) < _DEPLOYS_MIN:
+        return 0.0
     y = _values(spec, history)
-    if most < 1 or y is None:
+    if y is None:
         return 0.0
     rises = []
     for deploy in past:
@@ -44,8 +47,9 @@ def learned_warm_up(
         if started < _BEFORE or finished + most + 1 > len(y):
             continue
         before = y[started - _BEFORE : started]
-        if np.isfinite(before).mean() >= 0.5:
-            rises.append(y[finished : finished + most + 1] - np.nanmedian(before))
+        seen = before[np.isfinite(before)]
+        if len(seen) >= 0.5 * _BEFORE:
+            rises.append(y[finished : finished + most + 1] - median(seen))
     if len(rises) < _DEPLOYS_MIN:
         return 0.0
     # A gap is no rise.
@@ -64,7 +68,7 @@ def _stray(y: FloatArray) -> float:
     whole = windows[np.isfinite(windows).all(axis=1)]
     if not len(whole):
         return 0.0
-    return 1.4826 * float(np.median(np.abs(whole[:, -1] - np.median(whole[:, :-1], axis=1))))
+    return robust_sd(whole[:, -1] - medians(whole[:, :-1]), 0.0)
 
 
 def _values(spec: SeriesSpec, history: FloatArray) -> FloatArray | None:

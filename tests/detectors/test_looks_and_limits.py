@@ -190,6 +190,21 @@ def test_other_days_are_taken_off_only_where_they_foretell() -> None:
     assert not season_of(rng.standard_normal(len(wave)), places).any()
 
 
+@pytest.mark.parametrize("days", [1.1, 1.5, 2.0, 2.9, 5.5, 7.0])
+def test_a_time_of_day_is_foretold_by_whatever_other_days_there_are(days: float) -> None:
+    origins, places = placebo_origins(round(1440 * days), 60.0)
+    wave = np.sin(2.0 * np.pi * origins / 1440.0)
+    wave[3] = np.nan
+    told = season_of(wave, places)
+    last = len(origins) - 1
+    # Two days either side of a placebo, five days before the deploy.
+    for j in range(len(origins)):
+        there = range(1, 6) if j == 0 else (-2, -1, 1, 2)
+        others = [wave[j + d * places] for d in there if 1 <= j + d * places <= last]
+        others = [value for value in others if np.isfinite(value)]
+        assert told[j] == pytest.approx(np.mean(others) if others else 0.0)
+
+
 def test_one_deploy_alone_is_never_its_own_placebo() -> None:
     contrast = np.random.default_rng(3).standard_normal(400)
     free = np.ones(400, dtype=np.bool_)
