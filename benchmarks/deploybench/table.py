@@ -51,24 +51,28 @@ def families(evaluation: Any) -> str:
 
 
 def data_sets(make: Any, folder: str, results: Mapping[str, Any], evaluation: Any) -> str:
-    """The own decision on each data set alone, and on everything but it."""
+    """False rollbacks and recall on each data set alone: the own decision, and the score with a limit that
+    was set on all others, so that 1 % of their negatives fire: as if it had been tuned without the data set.
+    """
     of = {case: evaluation.truth[case]["dataset"] for case in results}
-    lines = [f"{'data set':<24}{'cases':>6}{'fpr':>8}{'recall':>8}   without it: fpr, recall"]
+    lines = [f"{'data set':<24}{'cases':>6}{'fpr':>8}{'recall':>8}   tuned without it: limit, fpr, recall"]
     for name, count in Counter(of.values()).most_common():
         alone = make(folder, {c: r for c, r in results.items() if of[c] == name})
-        others = make(folder, {c: r for c, r in results.items() if of[c] != name})
-        lines.append(f"{name:<24}{count:>6}{_rates(alone)}   {_rates(others)}")
+        limit = make(folder, {c: r for c, r in results.items() if of[c] != name}).pick(0.01, "all")
+        lines.append(f"{name:<24}{count:>6}{_rates(alone, None)}   {limit:6.2f}{_rates(alone, limit)}")
     return "\n".join(lines) + "\n"
 
 
-def _rates(evaluation: Any) -> str:
+def _rates(evaluation: Any, limit: float | None) -> str:
+    """False rollbacks and recall, each over all its cases. limit: of the score, None = the own decision."""
+
     def share(prefix: str) -> float:
         cases = [c for name in evaluation.fam if name.startswith(prefix) for c in evaluation.fam[name]]
         if not cases:
             return float("nan")
         hits = 0
         for case in cases:
-            at, onset = evaluation.res[case]["confirm"], evaluation.truth[case]["onset"] or 0
+            at, onset = evaluation.alarm(case, limit), evaluation.truth[case]["onset"] or 0
             hits += at is not None and (prefix == "n_" or at >= onset)
         return hits / len(cases)
 
