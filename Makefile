@@ -4,8 +4,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Two workers fit two cores; a file's tests stay together because they share its servers.
-PYTEST_ARGS ?= -q -n 2 --dist loadfile
+# Three workers on two cores, because the end-to-end tests mostly wait; a file's tests stay together because
+# they share its servers.
+PYTEST_ARGS ?= -q -n 3 --dist loadfile
 # More words for the demo: make demo DEMO_ARGS="--keep --seed 7"
 DEMO_ARGS ?=
 

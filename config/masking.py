@@ -15,6 +15,7 @@ from config.reading import Keys
 MASK = "***"
 # Shorter texts occur by chance in messages, and are no secrets worth the name.
 _SECRET_CHARS_MIN = 4
+_SHOWN_CHARS = 60
 _USERINFO = re.compile(r"(?<=://)[^/@\s\"']+(?=@)")
 _QUERY_VALUE = re.compile(r"(?<=[?&])([A-Za-z0-9_.-]+=)[^&\s\"'#]+(?=[^\n]*)")
 _TELLING = r"(?:secret|token|passw|routing_key|api[_-]?key|dsn|webhook|authorization|cookie|credential|hash)"
@@ -85,8 +86,12 @@ def _clean(text: str, secrets: Iterable[str], *, is_source: bool = False) -> str
 
 
 def _shortened(text: str) -> str:
-    # After masking: half a secret would not have been found.
-    return re.sub(r"`([^`\n]{60})[^`\n]+`", r"`\1…`", text)
+    def cut(quoted: re.Match[str]) -> str:
+        return quoted[0] if len(quoted[1]) <= _SHOWN_CHARS else f"`{quoted[1][:_SHOWN_CHARS]}…`"
+
+    # After masking: half a secret would not have been found. Pair by pair, so that what stands between two
+    # quoted values is not taken for one.
+    return re.sub(r"`([^`\n]*)`", cut, text)
 
 
 def _cover(secret: str, keep_width: bool) -> str:

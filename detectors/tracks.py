@@ -9,6 +9,7 @@ hundred thousand, with the same numbers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class Shown:
     is_seen: BoolArray
 
 
-class Tracks:
+class Tracks(ABC):
     """The looks of S series under one plan; `take` of a subclass takes one tick of all of them.
 
     statistic: shape (S,), the largest contrast over its limit among those that are present and large enough
@@ -108,9 +109,9 @@ class Tracks:
         """The size that belongs to a contrast of that size."""
         return contrast
 
+    @abstractmethod
     def _show(self, rows: IntArray, column: int, length: int, kind: Kind) -> Shown:
         """The newest `length` ticks of some series against the reference of that column."""
-        raise NotImplementedError
 
     def _advance(self, slack: FloatArray | None = None) -> None:
         """Take the looks that are due after one more tick.

@@ -37,7 +37,10 @@ class Housekeeping:
                 await self._expire(action, "nobody approved it while its evidence was fresh", now)
 
     async def retire_services(self) -> None:
-        """Cancel the open watches and withdraw the unsent rollbacks of services no longer configured."""
+        """Cancel the open watches and withdraw the unsent rollbacks of services no longer configured.
+
+        Closes the incidents of services that nobody judges between deploys any more, too.
+        """
         now = self.clock.wall_s()
         because = "the service is no longer configured"
         for action in await self.store.actions(states=_UNSENT):
@@ -47,6 +50,13 @@ class Housekeeping:
             if watch.service not in self.plans:
                 await self.store.transact(watch.id, lambda facts: _cancelled(facts, because, now), now)
                 log.info("watch cancelled", extra={"watch": watch.id, "because": because})
+        for incident in await self.store.incidents(is_open=True, limit=1000):
+            plan = self.plans.get(incident.service)
+            if plan is None or not plan.always_on.is_enabled or not plan.series:
+                ended = "no longer judged between deploys"
+                closed = replace(incident, state="accepted", because=ended, closed_at=now)
+                await self.store.put_incident(closed, (), now)
+                log.info("incident closed", extra={"incident": incident.id, "because": ended})
 
     async def _expire(self, action: Action, because: str, now: float) -> None:
         watch = await self.store.watch(action.watch_id)

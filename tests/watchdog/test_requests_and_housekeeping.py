@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from detectors.model import SeriesSpec
 from tests.support.examples import DEPLOY, INTENT, NOW, WATCH
 from tests.support.fake_clock import FakeClock
 from tests.support.sample_plan import a_plan
@@ -19,13 +20,14 @@ from watchdog.model import (
     Decision,
     Deploy,
     DeployEvent,
+    Incident,
     Intake,
     Ruling,
     SwitchState,
     Watch,
 )
 from watchdog.operations import Operations
-from watchdog.plan import ServicePlan
+from watchdog.plan import SeriesPlan, ServicePlan
 from watchdog.ruling import Routes
 from watchdog.store.sqlite import SqliteStore
 
@@ -143,3 +145,28 @@ async def test_a_rollback_of_a_service_no_longer_configured_is_withdrawn(
         assert await state_of(store) == "expired"
         (watch,) = await store.watches()
         assert watch.state == "cancelled"
+
+
+@pytest.mark.parametrize(("plans", "is_ended"), [("same", False), ("off", True), ("gone", True)])
+async def test_an_incident_that_nobody_judges_any_more_is_closed(
+    tmp_path: Path, plans: str, is_ended: bool
+) -> None:
+    spec = SeriesSpec(name="errors", kind="ratio", unit="ratio", bad="up", step_s=1.0)
+    plan = a_plan(series=(SeriesPlan(id="checkout/errors", spec=spec),))
+    off = replace(plan, always_on=replace(plan.always_on, is_enabled=False))
+    known = {"same": {"checkout": plan}, "off": {"checkout": off}, "gone": {}}[plans]
+    incident = Incident(
+        id="i1",
+        environment="prod",
+        service="checkout",
+        state="raised",
+        because="Errors rose",
+        series={},
+        opened_at=NOW,
+        onset_at=NOW,
+    )
+    async with holding(tmp_path, OFFER) as store:
+        await store.put_incident(incident, (), NOW)
+        await housekeeping(store, FakeClock(NOW + 1), known).retire_services()
+        (kept,) = await store.incidents()
+        assert (kept.closed_at is not None) == is_ended

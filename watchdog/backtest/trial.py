@@ -154,9 +154,11 @@ def _injected(
         book, seat = AlteredBook(recordings, first_at, altered), fresh.twin()
         for at in _steps(case, plan, seat, recordings):
             verdict = seat.tick(book, at)
-            for evidence in verdict.evidence if verdict is not None else ():
+            if verdict is None:
+                continue
+            for evidence in verdict.evidence:
                 if evidence.state == "worse" and delays.get(evidence.series, 0.0) is None:
-                    delays[evidence.series] = at - finished_at
+                    delays[evidence.series] = verdict.at - finished_at
             if all(delay is not None for delay in delays.values()):
                 break
         found.append(delays)

@@ -6,8 +6,10 @@ import argparse
 import asyncio
 import math
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -61,6 +63,21 @@ def run(arguments: argparse.Namespace) -> int:
 
     64 for an option or file that cannot be used, 69 if nothing could be read, 78 for bad configuration.
     """
+    with _ended_as_by_ctrl_c():
+        return _run(arguments)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, too, takes the processes and the folder of the recordings with it."""
+    usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     clock, progress = SystemClock(), Progress(sys.stderr)
     began_s = clock.mono_s()
     try:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 
 import config
 from tests.support.prometheus import prometheus_server
+from tests.support.servers import wait_until
 from tests.watchdog.backtest.shop_past import DAY_S, FIRST_AT, HOUR_S, Fault, Shop, ShopPast
 from watchdog.backtest.cases import Cases, cases_of, injected_count, placebo_count
 from watchdog.backtest.injection import effects_of, inject, level_of
@@ -150,6 +154,32 @@ def test_an_effect_is_found_alone_as_among_effects_in_every_series(
             assert together.injected[size]["latency"] == alone.fired.get("latency"), effect.label
             seen += alone.fired.get("latency") is not None
     assert seen >= 4
+
+
+def test_ended_from_outside_it_leaves_nothing_behind(past: ShopPast, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "watchdog", "backtest", "-c", str(past.config), *past.options]
+    running = subprocess.Popen(
+        [*command, "--openmetrics", str(past.file), "--inject", "--jobs", "2"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with running:
+        wait_until(lambda: any(tmp_path.glob("*/*.npy")), timeout_s=30, what="the recordings on disk")
+        running.terminate()
+    assert running.returncode == exits.INTERRUPTED
+    assert list(tmp_path.iterdir()) == []
+    wait_until(lambda: not is_there(running.pid), timeout_s=10, what="every process of it gone")
+
+
+def is_there(group: int) -> bool:
+    """Whether a process of that group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_how_many_placebos_are_tried() -> None:
