@@ -10,7 +10,7 @@ import numpy as np
 from detectors.baseline import Baseline, winsorised_mean
 from detectors.bernoulli import wilson
 from detectors.model import FloatArray
-from detectors.robust import median
+from detectors.robust import robust_sd
 from detectors.scores import clean_pairs
 
 _Z = 1.959964  # 95 %, two-sided
@@ -47,8 +47,7 @@ def measure(
     y, season = y[seen], season[seen]
     # Cut at 3 robust s.d. of the samples themselves: a spike must not pass for a level.
     flat = y - season
-    own = 1.4826 * median(np.abs(flat - median(flat)))
-    rise = float(winsorised_mean((flat - level)[None, :], 3.0 * max(own, base.spread))[0][0])
+    rise = float(winsorised_mean((flat - level)[None, :], 3.0 * max(robust_sd(flat), base.spread))[0][0])
     usual = level + float(season.mean())
     long_run = base.noise.long_run_sd**2
     se = base.spread * math.sqrt(min(1.0, long_run / len(y)) + min(1.0, long_run / max(behind, 1.0)))

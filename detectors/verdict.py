@@ -28,6 +28,8 @@ def rank(said: Testimony) -> tuple[bool, int, float, str]:
 
 def for_all(said: Testimony, part: Part) -> Testimony:
     """What a part says, said of its series."""
+    if part.cut is None:
+        return said
     return replace(said, evidence=replace(said.evidence, series=part.whole.name, bound=part.bound))
 
 

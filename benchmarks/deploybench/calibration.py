@@ -1,7 +1,7 @@
 """`python -m benchmarks.deploybench.calibration --data DIR`: does a budget hold on data it was not made from?
 
 Every recording without a known change is cut at 60 %. Deploys that never happened are placed one watch apart
-in the rest, up to eight, each judged on the stretch before it that is as long as the 60 %. Counted is how
+in the rest, up to thirty, each judged on the stretch before it that is as long as the 60 %. Counted is how
 many of them exceed their limit, whatever their size: practical limits and the other conditions of a verdict
 are left out.
 """
@@ -34,7 +34,7 @@ FAMILIES = ("n_aa_labelled", "n_aa_unlabelled", "n_aa_ramp", "n_error_aa", "n_er
 _KEPT = 0.6
 _TICKS_MIN = 250
 _WATCH = {60: 45, 300: 36}
-_WATCHES_MAX = 8
+_WATCHES_MAX = 30
 _AT = 1e9
 
 Count = tuple[float, str, float, bool]
