@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from config import Loaded
+from watchdog.alerts.messages import Routes
 from watchdog.api.protocol import Ports
 from watchdog.api.server import serve
 from watchdog.bench import Bench
@@ -40,7 +41,6 @@ from watchdog.pipeline import Pipeline
 from watchdog.plan import plan_services
 from watchdog.pulse import Pulse
 from watchdog.reports import Reports
-from watchdog.ruling import Routes
 from watchdog.schedule import Schedule
 from watchdog.series import SeriesBook
 from watchdog.store.protocol import Store
@@ -169,9 +169,7 @@ async def wired(
             confirm_within_s=lambda action: (
                 plans[action.service].confirm_s if action.service in plans else _CONFIRM_S
             ),
-            channels_default=routes.default,
-            channels_page=routes.page,
-            public_url=routes.public_url,
+            routes=routes,
         )
         closing = Closing(
             plans=plans,

@@ -18,6 +18,7 @@ import numpy as np
 
 from detectors.always_on import AlwaysOn, Pause
 from detectors.model import FloatArray, History
+from watchdog.alerts.messages import Routes
 from watchdog.bench import Bench
 from watchdog.board import LiveBoard
 from watchdog.clock import Clock
@@ -25,7 +26,6 @@ from watchdog.incident import Told, advance, alerts_of
 from watchdog.metrics import Metrics
 from watchdog.model import Incident
 from watchdog.plan import ServicePlan
-from watchdog.ruling import Routes
 from watchdog.series import SeriesBook
 from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 

@@ -13,11 +13,10 @@ import numpy as np
 from detectors.model import History, SeriesSpec
 from detectors.packet import decode_array
 from detectors.recovery import Recovery, recovered
-from watchdog.alerts.messages import alerts_for
+from watchdog.alerts.messages import Routes, alerts_for
 from watchdog.clock import Clock
 from watchdog.model import Action
 from watchdog.plan import ServicePlan
-from watchdog.ruling import Routes
 from watchdog.series import SeriesBook
 from watchdog.store.protocol import Store
 from watchdog.verify import verify
@@ -73,9 +72,7 @@ class Closing:
                 watch=watch,
                 deploy=deploy,
                 action=action,
-                channels_default=self.routes.default,
-                channels_page=self.routes.page,
-                public_url=self.routes.public_url,
+                routes=self.routes,
                 now=now,
                 because=seen.because,
             ),

@@ -6,11 +6,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from watchdog.alerts.messages import alerts_for
+from watchdog.alerts.messages import Routes, alerts_for
 from watchdog.clock import Clock
 from watchdog.model import Action, ActionState, Decision, Facts, Ruling
 from watchdog.plan import ServicePlan
-from watchdog.ruling import Routes
 from watchdog.store.protocol import Store
 
 log = logging.getLogger("watchdog.housekeeping")
@@ -68,9 +67,7 @@ class Housekeeping:
             watch=watch,
             deploy=deploy,
             action=action,
-            channels_default=self.routes.default,
-            channels_page=self.routes.page,
-            public_url=self.routes.public_url,
+            routes=self.routes,
             now=now,
             because=because,
         )

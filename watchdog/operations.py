@@ -10,12 +10,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from watchdog.alerts.messages import alerts_for
+from watchdog.alerts.messages import Routes, alerts_for
 from watchdog.clock import Clock
 from watchdog.deploys.canonical import Rules, settle
 from watchdog.model import Action, ActionState, Alert, Deploy, DeployEvent, Intake, SwitchState, Watch
 from watchdog.plan import ServicePlan
-from watchdog.ruling import Routes
 from watchdog.store.protocol import Store
 
 log = logging.getLogger("watchdog.operations")
@@ -76,9 +75,7 @@ class Operations:
                 "deployed",
                 watch=watch,
                 deploy=intake.deploy,
-                channels_default=self.routes.default,
-                channels_page=self.routes.page,
-                public_url=self.routes.public_url,
+                routes=self.routes,
                 now=now,
             )
             return replace(intake, watch=watch, alerts=(*intake.alerts, *told))
@@ -175,9 +172,7 @@ class Operations:
             watch=watch,
             deploy=deploy,
             action=action,
-            channels_default=self.routes.default,
-            channels_page=self.routes.page,
-            public_url=self.routes.public_url,
+            routes=self.routes,
             now=self.clock.wall_s(),
             because=because,
         )

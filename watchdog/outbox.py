@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from watchdog.alerts.messages import Routes
 from watchdog.alerts.protocol import Channel
 from watchdog.alerts.sending import AlertSender
 from watchdog.clock import Clock
@@ -43,8 +44,8 @@ class Outbox:
 
     kill_switch: asked before every rollback is sent; while it is on (or actions are disarmed) none is.
     running_version: of a service, None when there is no signal or it cannot be read. confirm_within_s: how
-    long an acknowledged rollback may take to be confirmed. channels_default, channels_page, public_url: for
-    the alerts that sending itself gives rise to. rollback_timeout_s: of one attempt at most, whatever the
+    long an acknowledged rollback may take to be confirmed. routes: of the alerts that sending itself gives
+    rise to. rollback_timeout_s: of one attempt at most, whatever the
     target is configured with. per_target: rollbacks at one target at a time.
     end_s: how long an attempt that is on the wire may still take when the daemon ends.
     """
@@ -56,9 +57,7 @@ class Outbox:
     kill_switch: Callable[[], Awaitable[SwitchState]]
     running_version: Callable[[str], Awaitable[str | None]]
     confirm_within_s: Callable[[Action], float]
-    channels_default: Sequence[str]
-    channels_page: Sequence[str]
-    public_url: str | None = None
+    routes: Routes
     rollback_timeout_s: float = 60.0
     alert_timeout_s: float = 10.0
     per_target: int = 4
@@ -78,9 +77,7 @@ class Outbox:
             kill_switch=self.kill_switch,
             running_version=self.running_version,
             confirm_within_s=self.confirm_within_s,
-            channels_default=self.channels_default,
-            channels_page=self.channels_page,
-            public_url=self.public_url,
+            routes=self.routes,
             timeout_s=self.rollback_timeout_s,
             per_target=self.per_target,
         )

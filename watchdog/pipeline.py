@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from detectors.model import Verdict
+from watchdog.alerts.messages import Routes
 from watchdog.bench import Bench
 from watchdog.between import Between
 from watchdog.board import LiveBoard
@@ -24,7 +25,7 @@ from watchdog.metrics import Metrics
 from watchdog.model import OPEN_WATCH_STATES, Facts, Ruling
 from watchdog.plan import CheckPlan
 from watchdog.rollback.protocol import Target
-from watchdog.ruling import Routes, rule
+from watchdog.ruling import rule
 from watchdog.seat import Seat
 from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 

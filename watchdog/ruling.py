@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from detectors.model import Verdict
-from watchdog.alerts.messages import alerts_for
+from watchdog.alerts.messages import Routes, alerts_for
 from watchdog.model import (
     OPEN_WATCH_STATES,
     Action,
@@ -31,15 +30,6 @@ from watchdog.watch import advance
 
 # The only step there is until plans over several services exist.
 _STEP = "1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Routes:
-    """Which channels hear what, and where people find the evidence."""
-
-    default: tuple[str, ...]
-    page: tuple[str, ...]
-    public_url: str | None
 
 
 def rule(
@@ -155,9 +145,7 @@ def _alerts(
         verdict=verdict,
         decision=decision,
         action=action,
-        channels_default=routes.default,
-        channels_page=routes.page,
-        public_url=routes.public_url,
+        routes=routes,
         now=now,
         page=True if pages else None,
         extra="page" if pages else "",

@@ -20,6 +20,7 @@ from detectors.model import Verdict
 from tests.support.examples import NOW
 from tests.support.sample_plan import a_plan
 from watchdog.alerts.channels.slack import SlackChannel
+from watchdog.alerts.messages import Routes
 from watchdog.clock import SystemClock
 from watchdog.deploys.canonical import settle
 from watchdog.deploys.rules import Rules
@@ -27,9 +28,10 @@ from watchdog.model import Action, DeployEvent, Facts, Progress, Ruling, Sent, S
 from watchdog.outbox import Outbox
 from watchdog.rollback.protocol import Order
 from watchdog.rollback.targets.webhook import WebhookTarget
-from watchdog.ruling import Routes, rule
+from watchdog.ruling import rule
 from watchdog.store.sqlite import SqliteStore
 
+ROUTES = Routes(default=("team",), page=(), public_url=None)
 RULES = Rules(rollout_max_s=300.0, watch_s=2700.0)
 
 
@@ -133,7 +135,7 @@ async def main(state_dir: Path, rollback: str, slack: str, idempotent: bool, kil
                 facts,
                 plan=plan,
                 target=target,
-                routes=Routes(default=("team",), page=(), public_url=None),
+                routes=ROUTES,
                 packet={"at": NOW},
                 history_s=30 * 86400.0,
                 are_controls_blind=False,
@@ -158,8 +160,7 @@ async def main(state_dir: Path, rollback: str, slack: str, idempotent: bool, kil
         kill_switch=off,
         running_version=running,
         confirm_within_s=lambda action: 60.0,
-        channels_default=("team",),
-        channels_page=(),
+        routes=ROUTES,
     )
     sending = asyncio.create_task(outbox.run())
     while True:

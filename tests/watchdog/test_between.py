@@ -18,13 +18,13 @@ from tests.support.fake_clock import FakeClock
 from tests.support.sample_plan import a_plan
 from tests.watchdog.store.store_material import deploy_of, event, settle_as, with_watch
 from tests.watchdog.watching_rig import a_book, seen
+from watchdog.alerts.messages import Routes
 from watchdog.bench import Bench
 from watchdog.between import Between
 from watchdog.board import LiveBoard
 from watchdog.metrics import Metrics
 from watchdog.model import Alert, Decision, Ruling
 from watchdog.plan import AlwaysOnPlan, SeriesPlan, ServicePlan
-from watchdog.ruling import Routes
 from watchdog.series import HEAL_STEPS, SeriesBook
 from watchdog.sources.protocol import Query
 from watchdog.store.sqlite import SqliteStore

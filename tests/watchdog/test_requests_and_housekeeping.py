@@ -13,6 +13,7 @@ from detectors.model import SeriesSpec
 from tests.support.examples import DEPLOY, INTENT, NOW, WATCH
 from tests.support.fake_clock import FakeClock
 from tests.support.sample_plan import a_plan
+from watchdog.alerts.messages import Routes
 from watchdog.housekeeping import Housekeeping
 from watchdog.model import (
     Action,
@@ -28,7 +29,6 @@ from watchdog.model import (
 )
 from watchdog.operations import Operations
 from watchdog.plan import SeriesPlan, ServicePlan
-from watchdog.ruling import Routes
 from watchdog.store.sqlite import SqliteStore
 
 OFFER = replace(INTENT, state="awaiting_approval", created_at=NOW, valid_until_at=NOW + 900)

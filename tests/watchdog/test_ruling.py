@@ -11,9 +11,10 @@ from config.schema import VersionSignal
 from detectors.model import Verdict, VerdictState
 from tests.support.examples import DEPLOY, NOW, SAFE
 from tests.support.sample_plan import a_plan
+from watchdog.alerts.messages import Routes
 from watchdog.model import Facts, Ruling, action_key
 from watchdog.rollback.targets.webhook import WebhookTarget
-from watchdog.ruling import Routes, evidence_digest, rule
+from watchdog.ruling import evidence_digest, rule
 
 TARGET = WebhookTarget(url="http://127.0.0.1:1/rollback")
 ROUTES = Routes(default=("team",), page=("on-call",), public_url="https://watchdog.example")

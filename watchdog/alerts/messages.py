@@ -7,7 +7,7 @@ Slack, PagerDuty, dashboard and audit log say the same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -19,6 +19,15 @@ FIELDS = ("what", "since", "blame", "impact", "done", "next", "because", "not_se
 _TEXT_CHARS = 900
 _FIELD_CHARS = 1500
 _SERIES_MAX = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routes:
+    """Which channels hear what, and where people find the evidence."""
+
+    default: tuple[str, ...]
+    page: tuple[str, ...]
+    public_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +67,7 @@ def alerts_for(
     *,
     watch: Watch,
     deploy: Deploy,
-    channels_default: Sequence[str],
-    channels_page: Sequence[str],
-    public_url: str | None,
+    routes: Routes,
     now: float,
     verdict: Verdict | None = None,
     decision: Decision | None = None,
@@ -114,13 +121,13 @@ def alerts_for(
             deploy_id=deploy.id,
             text=cut(clean(text), _TEXT_CHARS),
             fields=shown,
-            link=_link(public_url, deploy),
+            link=_link(routes.public_url, deploy),
             created_at=now,
             from_version=deploy.from_version,
             to_version=deploy.to_version,
             page=must_act,
         )
-        for channel in _channels(event, is_trial, channels_default, channels_page)
+        for channel in _channels(event, is_trial, routes)
     )
 
 
@@ -134,17 +141,15 @@ def _must_act(kind: AlertKind, manner: _Manner, decision: Decision | None) -> bo
     return manner.pages
 
 
-def _channels(
-    event: AlertEvent, is_trial: bool, default: Sequence[str], page: Sequence[str]
-) -> tuple[str, ...]:
+def _channels(event: AlertEvent, is_trial: bool, routes: Routes) -> tuple[str, ...]:
     """Change events only help those who are paged later; what pages or ends a page is told to everybody."""
     if is_trial:
-        return () if event == "change" else tuple(dict.fromkeys(default))
+        return () if event == "change" else tuple(dict.fromkeys(routes.default))
     if event == "change":
-        return tuple(dict.fromkeys(page))
+        return tuple(dict.fromkeys(routes.page))
     if event in ("trigger", "resolve"):
-        return tuple(dict.fromkeys((*page, *default)))
-    return tuple(dict.fromkeys(default))
+        return tuple(dict.fromkeys((*routes.page, *routes.default)))
+    return tuple(dict.fromkeys(routes.default))
 
 
 def _headline(

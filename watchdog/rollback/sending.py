@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from watchdog.alerts.messages import alerts_for
+from watchdog.alerts.messages import Routes, alerts_for
 from watchdog.alerts.text import clock_time
 from watchdog.clock import Clock
 from watchdog.model import Action, ActionState, Alert, AlertKind, Decision, Progress, Sent, SwitchState
@@ -49,9 +49,7 @@ class RollbackSender:
     kill_switch: Callable[[], Awaitable[SwitchState]]
     running_version: Callable[[str], Awaitable[str | None]]
     confirm_within_s: Callable[[Action], float]
-    channels_default: Sequence[str]
-    channels_page: Sequence[str]
-    public_url: str | None
+    routes: Routes
     timeout_s: float
     per_target: int
 
@@ -296,9 +294,7 @@ class RollbackSender:
             deploy=deploy,
             decision=Decision(do="roll_back", because=decided),
             action=action,
-            channels_default=self.channels_default,
-            channels_page=self.channels_page,
-            public_url=self.public_url,
+            routes=self.routes,
             now=self.clock.wall_s(),
             because=because or decided,
             page=page,

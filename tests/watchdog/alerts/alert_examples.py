@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detectors.model import Evidence, Verdict
 from tests.support.examples import DEPLOY, NOW, WATCH
-from watchdog.alerts.messages import alerts_for
+from watchdog.alerts.messages import Routes, alerts_for
 from watchdog.model import Decision
 
 EVIDENCE = Evidence(
@@ -42,9 +42,7 @@ ALERT = alerts_for(
     deploy=DEPLOY,
     verdict=VERDICT,
     decision=Decision(do="propose", because="mode is approve and the rollback is safe"),
-    channels_default=(),
-    channels_page=("on-call",),
-    public_url="https://watchdog.shop.example/",
+    routes=Routes(default=(), page=("on-call",), public_url="https://watchdog.shop.example/"),
     impact="206 failed payments so far, about 41 a minute",
     safe_to_go_back="yes: 4.11.3 was healthy; no schema change",
     now=NOW,

@@ -9,20 +9,19 @@ import pytest
 
 from tests.support.examples import DEPLOY, INTENT, NOW, WATCH
 from tests.watchdog.alerts.alert_examples import ALERT, HOSTILE, VERDICT
-from watchdog.alerts.messages import FIELDS, alerts_for
+from watchdog.alerts.messages import FIELDS, Routes, alerts_for
 from watchdog.model import Action, Alert, AlertKind, Decision, Mode
 
 KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
 ACTION = replace(INTENT, state="sending", attempts=2, valid_until_at=NOW + 900)
+ROUTES = Routes(default=("team",), page=("on-call",), public_url="https://w.example")
 
 
 def tell(kind: AlertKind, mode: Mode = "auto", **more: Any) -> tuple[Alert, ...]:
     given: dict[str, Any] = {
         "watch": replace(WATCH, mode=mode),
         "deploy": DEPLOY,
-        "channels_default": ("team",),
-        "channels_page": ("on-call",),
-        "public_url": "https://w.example",
+        "routes": ROUTES,
         "now": NOW,
     }
     return alerts_for(kind, **(given | more))
@@ -90,10 +89,10 @@ def test_blindness_pages_when_told_to_and_is_then_another_alert() -> None:
 
 
 def test_without_a_paging_channel_the_default_one_is_told_to_trigger() -> None:
-    assert [(a.channel, a.event) for a in tell("unknown", action=ACTION, channels_page=())] == [
-        ("team", "trigger")
-    ]
-    both = tell("unknown", action=ACTION, channels_default=("one",), channels_page=("one",))
+    assert [
+        (a.channel, a.event) for a in tell("unknown", action=ACTION, routes=replace(ROUTES, page=()))
+    ] == [("team", "trigger")]
+    both = tell("unknown", action=ACTION, routes=replace(ROUTES, default=("one",), page=("one",)))
     assert [a.channel for a in both] == ["one"]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from tests.support.examples import INTENT, NOW
 from tests.support.fake_clock import FakeClock
 from tests.support.memory_store import MemoryStore
+from watchdog.alerts.messages import Routes
 from watchdog.model import Action, Alert, Progress, Sent, SwitchState
 from watchdog.outbox import Outbox
 from watchdog.rollback.protocol import Order
@@ -142,8 +143,7 @@ class Rig:
             kill_switch=self._switch,
             running_version=self.version,
             confirm_within_s=lambda action: 600.0,
-            channels_default=("team",),
-            channels_page=("on-call",),
+            routes=Routes(default=("team",), page=("on-call",), public_url=None),
             rollback_timeout_s=0.5,
             alert_timeout_s=0.5,
             end_s=0.2,

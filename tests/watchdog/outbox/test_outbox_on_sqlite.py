@@ -16,6 +16,7 @@ from tests.support.receivers import PagerDutyReceiver, RollbackReceiver, SlackRe
 from tests.watchdog.rollback.test_target_conformance import ORDER, SECRET
 from watchdog.alerts.channels.pagerduty import PagerDutyChannel
 from watchdog.alerts.channels.slack import SlackChannel
+from watchdog.alerts.messages import Routes
 from watchdog.clock import SystemClock
 from watchdog.model import Action, Decision, DeployEvent, Intake, Ruling, SwitchState
 from watchdog.outbox import Outbox
@@ -60,8 +61,7 @@ class World:
             kill_switch=switch,
             running_version=version,
             confirm_within_s=lambda action: 60.0,
-            channels_default=("team",),
-            channels_page=("on-call",),
+            routes=Routes(default=("team",), page=("on-call",), public_url=None),
             end_s=0.1,
         )
         async with asyncio.TaskGroup() as group:
