@@ -38,7 +38,10 @@ def operating_point(evaluation: Any) -> str:
 
 
 def families(evaluation: Any) -> str:
-    """False rollbacks and recall of every family, worst first."""
+    """False rollbacks and recall of every family, worst first.
+
+    Detectable: the share of cases larger than what the series does by itself in one window of a hundred.
+    """
     own = evaluation.summary(None)
     lines = ["false rollbacks by family"]
     for name, rate in sorted(own["fam_fpr"].items(), key=lambda item: -item[1]):
@@ -46,7 +49,9 @@ def families(evaluation: Any) -> str:
         lines.append(f"  {name:<22}{rate:7.3f}   {round(rate * count)} of {count}")
     lines.append("recall by family")
     for name, rate in sorted(own["fam_rec"].items(), key=lambda item: item[1]):
-        lines.append(f"  {name:<22}{rate:7.3f}   of {len(evaluation.fam[name])}")
+        cases = evaluation.fam[name]
+        able = sum(evaluation.truth[case]["meta"]["nat"] >= 1.0 for case in cases) / len(cases)
+        lines.append(f"  {name:<22}{rate:7.3f}   of {len(cases)}, detectable {able:.2f}")
     return "\n".join(lines) + "\n"
 
 
