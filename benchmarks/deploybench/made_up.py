@@ -1,0 +1,66 @@
+"""Made-up cases of what DeployBench has none of, in its own format: steep daily ramps, and hard breaks.
+
+Each is a week of one-minute history and a watch of 45 minutes, seeded by its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_WEEK, _WATCH, _DAY_S = 10_080, 45, 86_400.0
+_CASES = 20
+_AT = 1_700_000_000 // 86_400 * 86_400 + 9 * 3600  # 09:00 UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeUp:
+    """One case. values, case: as the harness takes them. due: ticks by which it has to be confirmed, counted
+    from the deploy; None where nothing broke."""
+
+    values: np.ndarray[Any, Any]
+    case: dict[str, Any]
+    due: int | None
+
+
+def made_up(family: str) -> list[MadeUp]:
+    """The cases of `m_ramp` (healthy deploys in a morning that trebles the latency within half an hour) or of
+    `m_hard_break` (half of all requests fail from the deploy on; due within two points)."""
+    return [_MAKERS[family](np.random.default_rng([len(family), seed]), seed) for seed in range(_CASES)]
+
+
+def _ramp(rng: np.random.Generator, seed: int) -> MadeUp:
+    n = _WEEK + _WATCH
+    hour = (_AT + 60.0 * (np.arange(n) - _WEEK)) % _DAY_S / 3600.0
+    day = 1.0 + 2.0 / (1.0 + np.exp(-10.0 * (hour - 9.1))) - 2.0 / (1.0 + np.exp(-3.0 * (hour - 19.0)))
+    values = 100.0 * day * np.exp(0.06 * rng.standard_normal(n))
+    metric = {"name": "latency", "kind": "latency", "bad": "up", "x": [0, n]}
+    return MadeUp(values=values, case=_case(f"m_ramp-{seed}", metric), due=None)
+
+
+def _hard_break(rng: np.random.Generator, seed: int) -> MadeUp:
+    n = _WEEK + _WATCH
+    requests = rng.poisson(200.0, n)
+    share = np.where(np.arange(n) < _WEEK, 0.01, 0.5)
+    values = np.concatenate([rng.binomial(requests, share), requests]).astype(np.float64)
+    metric = {"name": "errors", "kind": "ratio", "bad": "up", "num": [0, n], "den": [n, n]}
+    return MadeUp(values=values, case=_case(f"m_hard_break-{seed}", metric), due=2)
+
+
+def _case(name: str, metric: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": name,
+        "step_s": 60,
+        "t0": _AT - 60 * _WEEK,
+        "n_hist": _WEEK,
+        "n_post": _WATCH,
+        "metrics": [metric],
+        "controls": [],
+        "deploys": [0],
+    }
+
+
+_MAKERS = {"m_ramp": _ramp, "m_hard_break": _hard_break}
+FAMILIES = tuple(_MAKERS)
