@@ -1,4 +1,4 @@
-"""Made-up cases of what DeployBench has none of, in its own format: steep daily ramps, and hard breaks.
+"""Made-up cases of what DeployBench has none of, in its own format: steep ramps, hard breaks, uneven shocks.
 
 Each is a week of one-minute history and a watch of 45 minutes, seeded by its place.
 """
@@ -26,8 +26,12 @@ class MadeUp:
 
 
 def made_up(family: str) -> list[MadeUp]:
-    """The cases of `m_ramp` (healthy deploys in a morning that trebles the latency within half an hour) or of
-    `m_hard_break` (half of all requests fail from the deploy on; due within two points)."""
+    """The cases of one family.
+
+    `m_ramp`: healthy deploys in a morning that trebles the latency within half an hour. `m_hard_break`: half
+    of all requests fail from the deploy on; due within two points. `m_shock`: from the deploy on everybody is
+    slower, three controls by 30 %, this service by 40 %: no deploy did that.
+    """
     return [_MAKERS[family](np.random.default_rng([len(family), seed]), seed) for seed in range(_CASES)]
 
 
@@ -49,6 +53,18 @@ def _hard_break(rng: np.random.Generator, seed: int) -> MadeUp:
     return MadeUp(values=values, case=_case(f"m_hard_break-{seed}", metric), due=2)
 
 
+def _shock(rng: np.random.Generator, seed: int) -> MadeUp:
+    n = _WEEK + _WATCH
+    shared = np.exp(0.03 * rng.standard_normal(n))
+    rises = np.array([1.4, 1.3, 1.3, 1.3])[:, None]
+    values = 100.0 * shared * np.exp(0.04 * rng.standard_normal((4, n)))
+    values[:, _WEEK:] *= rises
+    metric = {"name": "latency", "kind": "latency", "bad": "up", "x": [0, n]}
+    case = _case(f"m_shock-{seed}", metric)
+    case["controls"] = [{"name": f"c{i}", "x": [i * n, n]} for i in (1, 2, 3)]
+    return MadeUp(values=values.ravel(), case=case, due=None)
+
+
 def _case(name: str, metric: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": name,
@@ -62,5 +78,5 @@ def _case(name: str, metric: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_MAKERS = {"m_ramp": _ramp, "m_hard_break": _hard_break}
+_MAKERS = {"m_ramp": _ramp, "m_hard_break": _hard_break, "m_shock": _shock}
 FAMILIES = tuple(_MAKERS)
