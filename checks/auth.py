@@ -46,11 +46,10 @@ class Basic:
 
 @dataclass(slots=True, kw_only=True)
 class OAuth2:
-    """The client credentials grant (RFC 6749 section 4.4).
+    """The client credentials grant (RFC 6749 section 4.4); a token is kept until shortly before it expires.
 
-    token_url: where tokens come from; reached directly, whatever proxy the request itself takes. client_id
-    and client_secret: sent by HTTP Basic. scopes: what is asked for. tls: how the token endpoint is verified.
-    A token is kept until shortly before it expires.
+    token_url: where tokens come from; reached directly, whatever way the request itself takes. client_id,
+    client_secret: sent by HTTP Basic. scopes: what is asked for. tls: how the token endpoint is verified.
     """
 
     token_url: str

@@ -38,12 +38,17 @@ def first_expiry_s(tls: ssl.SSLObject) -> float:
     return min(ends)
 
 
+def days_left(tls: ssl.SSLObject, now_s: float) -> float:
+    """Days until the first certificate of the chain expires, to a hundredth; negative when it has."""
+    return round((first_expiry_s(tls) - now_s) / DAY_S, 2)
+
+
 def facts(tls: ssl.SSLObject, now_s: float) -> dict[str, Any]:
     """What an expression may ask of a verified connection; see kind `tls` for the names."""
     leaf: Mapping[str, Any] = tls.getpeercert() or {}
     cipher = tls.cipher()
     return {
-        "days": (first_expiry_s(tls) - now_s) / DAY_S,
+        "days": days_left(tls, now_s),
         "version": tls.version() or "",
         "cipher": cipher[0] if cipher else "",
         "issuer": _name(leaf.get("issuer", ())),

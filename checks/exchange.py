@@ -18,7 +18,7 @@ import aiohttp
 from yarl import URL
 
 from checks.blame import Problem, blame
-from checks.certificate import DAY_S, first_expiry_s
+from checks.certificate import days_left
 from checks.handshake import WATCHER
 from checks.model import Outcome, World
 from checks.route import Route
@@ -84,7 +84,7 @@ class Stages:
         """See `Watcher`."""
         self.at = "connecting"
         self.tls_s = (self.tls_s or 0.0) + self.since("tls")
-        self.certificate_days = (first_expiry_s(tls) - self.now_s()) / DAY_S
+        self.certificate_days = days_left(tls, self.now_s())
 
     def before_connection_s(self) -> float:
         """What of the time of a connection, as aiohttp reports it, belongs to other stages."""

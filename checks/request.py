@@ -60,6 +60,7 @@ class Graphql:
         _refuse_unless_json("variables", self.variables)
 
 
+# URL and body may hold secrets, so the repr tells nothing.
 @dataclass(slots=True, kw_only=True, repr=False)
 class Request:
     """One request: exactly one method key with its URL, and what the answer must be.
@@ -71,11 +72,10 @@ class Request:
     (durations), certificate_days (a number; absent without TLS).
     body_bytes_max: a longer answer, decompressed, is read no further, and only status and headers can be
     judged. follow_redirects: at most 5, never to another host, never from https to http.
-    proxy: `http://user:password@host:port` of an HTTP proxy; unix_socket: path of a socket to connect to
-    instead of the host; resolve: address to connect to instead of those the host's name has. These three
-    exclude each other. tls: how an https host is verified, and our own certificate. auth: how the request
-    says who sends it.
-    URL and body may hold secrets, so the repr tells nothing.
+    proxy: `http://user:password@host:port` of an HTTP proxy; excludes unix_socket and resolve.
+    unix_socket: path of a socket to connect to instead of the host; excludes proxy and resolve.
+    resolve: address to connect to instead of those the host's name has; excludes proxy and unix_socket.
+    tls: how an https host is verified, and our own certificate. auth: how the request says who sends it.
     """
 
     get: str | None = None

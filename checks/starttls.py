@@ -103,5 +103,5 @@ async def _line(reader: asyncio.StreamReader, expected: str = "") -> str:
 
 
 def _expect(line: str, expected: str) -> None:
-    if not line.upper().startswith(expected):
+    if not line.upper().startswith(expected.upper()):
         raise NotOffered(f"expected {show(expected)}, it said {show(line) if line else 'nothing'}")

@@ -79,7 +79,7 @@ class TlsCheck(Tls):
         place, spent_s = f"{self.host}:{self.port}", world.mono_s() - look.began_s
         if problem is None:
             look.readings["total_s"] = spent_s
-        shown = f"  {look.values['version']}  {look.values['subject']}" if look.values else ""
+        shown = "  {version}  {subject}  {days:g} days".format(**look.values) if look.values else ""
         sign = "FAIL" if problem else " ok "
         return finish(
             problem.outcome if problem else "pass",
@@ -153,7 +153,7 @@ class TlsCheck(Tls):
                 end_s = first_expiry_s(tls)
         if end_s is None or end_s > world.now_s():
             return Problem("fail", "a certificate of the chain has expired")
-        look.readings["certificate_days"] = (end_s - world.now_s()) / DAY_S
+        look.readings["certificate_days"] = round((end_s - world.now_s()) / DAY_S, 2)
         return Problem(
             "fail", f"certificate expired since {datetime.fromtimestamp(end_s, UTC):%Y-%m-%d %H:%M} UTC"
         )

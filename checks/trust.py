@@ -20,10 +20,10 @@ _Stamps = tuple[tuple[int, int, int], ...]
 class Tls:
     """How the other side is verified, and what we show it.
 
+    The files are read with the configuration, and again at the run after they changed.
     ca_file: PEM file of the authorities that are trusted, instead of the system's. cert_file: PEM file of
     our own certificate and its chain, for servers that ask for one (mTLS). key_file: PEM file of its key,
     without a pass phrase. server_name: the name the certificate must carry, instead of the host's.
-    The files are read with the configuration, and again at the run after they changed.
     """
 
     # What is spoken over the connection (RFC 7301); empty = not told.
