@@ -28,6 +28,10 @@ EARLY_S, EARLY_SHARE = 60.0, 0.1
 _PRINTABLE = frozenset(map(chr, range(0x21, 0x7F)))
 
 
+class NoCredentials(Exception):
+    """Why the request cannot say who sends it: nothing is known of its target."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Basic:
     """HTTP Basic authentication (RFC 7617). username: without a colon."""
@@ -75,8 +79,8 @@ class OAuth2:
         if self.tls is None:
             system_trust()
 
-    async def token(self, world: World, *, timeout_s: float) -> str | Problem:
-        """The kept token, or a new one; a Problem is always `error`: it says nothing of the target."""
+    async def token(self, world: World, *, timeout_s: float) -> str:
+        """The kept token, or a new one; raises NoCredentials."""
         self._was_kept = self._token is not None and world.mono_s() < self._good_until_s
         if self._token is not None and self._was_kept:
             return self._token
@@ -84,7 +88,7 @@ class OAuth2:
         try:
             trust = system_trust() if self.tls is None else await self.tls.context()
         except ValueError as error:
-            return Problem("error", f"{place}: tls.{error}")
+            raise NoCredentials(f"{place}: tls.{error}") from None
         server_name = self.tls.server_name if self.tls else None
         answer = await exchange(
             world,
@@ -96,11 +100,11 @@ class OAuth2:
             timeout_s=timeout_s,
         )
         if isinstance(answer, Problem):
-            return Problem("error", answer.because)
+            raise NoCredentials(answer.because)
         try:
             self._token, lives_s = _granted(answer)
         except ValueError as error:
-            return Problem("error", f"{place}: {error}")
+            raise NoCredentials(f"{place}: {error}") from None
         self._good_until_s = world.mono_s() + lives_s - min(EARLY_S, EARLY_SHARE * lives_s)
         return self._token
 
@@ -155,11 +159,10 @@ class Auth:
         if self.bearer_file is not None:
             _token_in(self.bearer_file)
 
-    async def header(self, world: World, *, timeout_s: float) -> str | Problem:
-        """The value of `Authorization`; a Problem is always `error`."""
+    async def header(self, world: World, *, timeout_s: float) -> str:
+        """The value of `Authorization`; raises NoCredentials."""
         if self.basic is not None:
             return self.basic.header()
-        token: str | Problem
         if self.oauth2 is not None:
             token = await self.oauth2.token(world, timeout_s=timeout_s)
         else:
@@ -167,9 +170,7 @@ class Auth:
             try:
                 token = await asyncio.to_thread(_token_in, self.bearer_file)
             except ValueError as error:
-                token = Problem("error", f"auth.{error}")
-        if isinstance(token, Problem):
-            return token
+                raise NoCredentials(f"auth.{error}") from None
         if token not in self._tokens:
             self._tokens.append(token)
         return f"Bearer {token}"

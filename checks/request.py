@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractCookieJar
 from pydantic import SecretStr
 from yarl import URL
 
-from checks.auth import Auth
+from checks.auth import Auth, NoCredentials
 from checks.blame import Problem
 from checks.exchange import VARIABLES, Answer, Outgoing, exchange, identity
 from checks.expression import Expression
@@ -278,9 +278,10 @@ class Request:
         except ValueError as error:
             return Problem("error", f"{place}: tls.{error}")
         if self.auth is not None:
-            header = await self.auth.header(world, timeout_s=timeout_s)
-            if isinstance(header, Problem):
-                return Problem("error", f"{place}: {header.because}")
+            try:
+                header = await self.auth.header(world, timeout_s=timeout_s)
+            except NoCredentials as error:
+                return Problem("error", f"{place}: {error}")
             sent = replace(sent, headers={**sent.headers, "Authorization": header})
         return await exchange(
             world,

@@ -59,7 +59,7 @@ def _refuse_proxy(proxy: str) -> None:
         url = URL()
     if url.scheme != "http" or not url.host or url.path not in ("", "/") or url.query_string:
         # The text may hold a password, so it cannot be part of the message.
-        raise ValueError("proxy: not the URL of an HTTP proxy; write http://user:password@host:port")
+        raise ValueError("proxy: not the URL of an HTTP proxy; write http://host:port")
 
 
 def _refuse_address(resolve: str, host: str) -> None:

@@ -156,6 +156,14 @@ async def test_a_refused_token_is_replaced_once(world: World, issuer: Issuer, as
     assert len(issuer.asked) == 4
 
 
+async def test_a_new_token_that_is_refused_is_not_replaced(
+    world: World, issuer: Issuer, asking: Asking
+) -> None:
+    issuer.is_strict = True
+    assert (await asking().run(world)).outcome == "fail"
+    assert len(issuer.asked) == 1
+
+
 async def test_no_token_comes_out(world: World, issuer: Issuer, asking: Asking) -> None:
     check = replace(asking(), expect='json.said == ""')
     await check.run(world)
@@ -187,7 +195,7 @@ async def test_an_issuer_that_gives_no_token_says_nothing_of_the_service(
     assert result.because == f"{check.place()}: no token from {check.auth.oauth2.token_url}: {told}"
 
 
-async def test_an_issuer_that_is_not_there_or_silent_is_an_error(world: World, asking: Asking) -> None:
+async def test_an_issuer_that_is_not_there_is_an_error(world: World, asking: Asking) -> None:
     gone = await asking(token_url=f"http://127.0.0.1:{free_port()}/token").run(world)
     assert (gone.outcome, "connection refused" in gone.because) == ("error", True)
 
