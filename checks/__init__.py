@@ -10,12 +10,14 @@ from checks.reconcile import ReconcileCheck
 from checks.scenario import ScenarioCheck
 from checks.sql import SqlCheck
 from checks.tcp import TcpCheck
+from checks.tls import TlsCheck
 
 # Kind as written in YAML -> dataclass whose fields are its configuration, a `checks.model.Check`.
 CHECKS: Mapping[str, type[Any]] = {
     "http": HttpCheck,
     "scenario": ScenarioCheck,
     "tcp": TcpCheck,
+    "tls": TlsCheck,
     "sql": SqlCheck,
     "reconcile": ReconcileCheck,
 }

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from checks.model import Outcome
 
-# OpenSSL's X509_V_ERR codes that blame our trust store and not the server: no issuer found (2, 20),
-# self-signed (18, 19), leaf not verifiable (21). An expired certificate or a wrong name is the server's.
-_OUR_TRUST = frozenset({2, 18, 19, 20, 21})
+# OpenSSL's X509_V_ERR codes of a certificate that nobody trusted vouches for: no issuer found (2, 20),
+# self-signed (18, 19), leaf not verifiable (21). That blames our trust store and not the server, unless the
+# certificate is what is looked at. An expired certificate or a wrong name is the server's.
+UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
 # What the kernel says when the trouble is on this machine.
 _OUR_SIDE = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.ENETDOWN}
@@ -23,6 +24,7 @@ _WORDS = {
     errno.ECONNABORTED: "connection reset",
     errno.EPIPE: "connection reset",
     errno.EHOSTUNREACH: "host unreachable",
+    errno.ENOENT: "there is no such socket",
     errno.ETIMEDOUT: "connection timed out",
 }
 
@@ -44,7 +46,7 @@ def blame(error: OSError) -> tuple[Outcome, str]:
         case socket.gaierror():
             return "error", f"cannot resolve the name ({error.strerror})"
         case ssl.SSLCertVerificationError():
-            if error.verify_code in _OUR_TRUST:
+            if error.verify_code in UNKNOWN_ISSUER:
                 return "error", f"certificate not trusted here ({error.verify_message}); add its authority"
             return "fail", f"certificate refused ({error.verify_message})"
         case ssl.SSLError():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +18,10 @@ import aiohttp
 from yarl import URL
 
 from checks.blame import Problem, blame
+from checks.certificate import days_left
+from checks.handshake import WATCHER
 from checks.model import Outcome, World
+from checks.route import Route
 
 USER_AGENT = "deploy-watchdog (synthetic check)"
 CHUNK_BYTES = 65_536
@@ -30,43 +34,73 @@ VARIABLES: Mapping[str, str] = {
     "json": "dyn",
     "dns": "duration",
     "connect": "duration",
+    "tls": "duration",
     "first_byte": "duration",
     "total": "duration",
+    # Of no declared type, so that it compares with 14 as with 14.5.
+    "certificate_days": "dyn",
 }
+# Answers of a proxy to CONNECT that tell of the target: it gave none (RFC 9110 sections 15.6.3 to 15.6.5).
+_TARGET_SILENT = frozenset({502, 503, 504})
+_PROXY_AUTHENTICATION = 407
+_REFUSED_BY_PROXY = "the proxy refused our request"
 
 
 @dataclass(slots=True)
 class Stages:
     """How long each stage took, in seconds; filled while the exchange goes on.
 
-    dns_s and connect_s are None where the stage did not happen (a cached name, a reused connection).
-    connect_s includes the TLS handshake, which aiohttp does not report apart. first_byte_s and total_s
-    count from the start.
+    dns_s, connect_s and tls_s are None where the stage did not happen (a cached name, an address, plain
+    http). connect_s is the TCP connection alone, with a proxy until it has opened the tunnel. first_byte_s
+    and total_s count from the start. certificate_days: to the first expiry in the presented chain.
     """
 
     mono_s: Callable[[], float]
+    now_s: Callable[[], float]
     at: str = "connecting"
     dns_s: float | None = None
     connect_s: float | None = None
+    tls_s: float | None = None
     first_byte_s: float | None = None
     total_s: float | None = None
     body_bytes: int | None = None
+    certificate_days: float | None = None
     began_s: dict[str, float] = field(default_factory=dict)
 
     def begin(self, stage: str) -> None:
         """Note when a stage began."""
         self.began_s[stage] = self.mono_s()
 
-    def readings(self, prefix: str = "") -> dict[str, float]:
+    def since(self, stage: str) -> float:
+        """Seconds since it began."""
+        return self.mono_s() - self.began_s[stage]
+
+    def handshake_began(self) -> None:
+        """See `Watcher`."""
+        self.at = "in the TLS handshake"
+        self.begin("tls")
+
+    def handshake_ended(self, tls: ssl.SSLObject) -> None:
+        """See `Watcher`."""
+        self.at = "connecting"
+        self.tls_s = (self.tls_s or 0.0) + self.since("tls")
+        self.certificate_days = days_left(tls, self.now_s())
+
+    def before_connection_s(self) -> float:
+        """What of the time of a connection, as aiohttp reports it, belongs to other stages."""
+        return (self.dns_s or 0.0) + (self.tls_s or 0.0)
+
+    def readings(self) -> dict[str, float]:
         """The stages that happened, named with their unit."""
-        names = ("dns_s", "connect_s", "first_byte_s", "total_s", "body_bytes")
-        return {prefix + name: float(value) for name in names if (value := getattr(self, name)) is not None}
+        names = ("dns_s", "connect_s", "tls_s", "first_byte_s", "total_s", "body_bytes", "certificate_days")
+        return {name: float(value) for name in names if (value := getattr(self, name)) is not None}
 
     def line(self) -> str:
         """`dns 2 connect 3 first byte 120 total 131 ms`, of what happened."""
         named = {
             "dns": self.dns_s,
             "connect": self.connect_s,
+            "tls": self.tls_s,
             "first byte": self.first_byte_s,
             "total": self.total_s,
         }
@@ -92,28 +126,28 @@ class Answer:
             return (self.body or b"").decode("utf-8", "replace")
 
     def values(self) -> dict[str, Any]:
-        """The CEL variables that every answer has; a stage that did not happen took no time."""
+        """The CEL variables of the answer itself; a stage that did not happen took no time.
+
+        Without TLS there is no certificate, so `certificate_days` is absent.
+        """
         stages = self.stages
+        certificate = stages.certificate_days
         return {
+            **({} if certificate is None else {"certificate_days": certificate}),
             "status": self.status,
             "headers": self.headers,
             "dns": timedelta(seconds=stages.dns_s or 0.0),
             "connect": timedelta(seconds=stages.connect_s or 0.0),
+            "tls": timedelta(seconds=stages.tls_s or 0.0),
             "first_byte": timedelta(seconds=stages.first_byte_s or 0.0),
             "total": timedelta(seconds=stages.total_s or 0.0),
         }
 
 
-def open_session(world: World, *, keeps_cookies: bool) -> aiohttp.ClientSession:
-    """A session for one run over the connector of `world.http`: its own cookies, its own stage timings."""
-    return aiohttp.ClientSession(
-        connector=world.http.connector,
-        connector_owner=False,
-        # unsafe: also from services that are reached by address, as pods are.
-        cookie_jar=aiohttp.CookieJar(unsafe=True) if keeps_cookies else aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),
-        trace_configs=[_TRACE],
-    )
+def cookie_jar(*, keeps: bool) -> aiohttp.abc.AbstractCookieJar:
+    """Where the cookies of one run are kept, if they are."""
+    # unsafe: also from services that are reached by address, as pods are.
+    return aiohttp.CookieJar(unsafe=True) if keeps else aiohttp.DummyCookieJar()
 
 
 def identity(run_id: str, step: str = "") -> dict[str, str]:
@@ -128,55 +162,89 @@ def trace_id(run_id: str) -> str:
     return hashlib.sha256(run_id.encode()).hexdigest()[32:]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Outgoing:
+    """One request as it is sent. place: names it in messages."""
+
+    method: str
+    url: URL
+    place: str
+    headers: Mapping[str, str]
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
 async def exchange(
-    session: aiohttp.ClientSession,
-    method: str,
-    url: URL,
+    world: World,
+    route: Route,
+    jar: aiohttp.abc.AbstractCookieJar,
+    sent: Outgoing,
     *,
-    place: str,
-    headers: Mapping[str, str],
-    body: bytes | None,
     body_bytes_max: int,
     follow_redirects: bool,
-    stages: Stages,
     timeout_s: float,
 ) -> Answer | Problem:
     """Send one request and read the whole answer, both within `timeout_s`.
 
     A new connection each time: a kept one would stay with the old instance while a roll-out replaces it.
-    place: names the request in messages. Returns a Problem for everything the world does: `fail` is the
-    target's doing, `error` ours.
+    Returns a Problem for everything the world does: `fail` is the target's doing, `error` ours.
     """
+    stages = Stages(world.mono_s, world.now_s)
+    watching = WATCHER.set(stages)
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s), _open_session(world, route, jar) as session:
             stages.begin("total")
             async with session.request(
-                method,
-                url,
-                headers={"Connection": "close", **headers},
-                data=body,
+                sent.method,
+                sent.url,
+                headers={"Connection": "close", **sent.headers},
+                cookies=sent.cookies,
+                data=sent.body,
                 allow_redirects=follow_redirects,
                 max_redirects=REDIRECTS_MAX,
+                ssl=route.tls,
+                server_hostname=route.server_name,
+                proxy=route.proxy,
                 trace_request_ctx=stages,
             ) as response:
-                stages.first_byte_s = stages.mono_s() - stages.began_s["total"]
-                stages.at = "reading the body"
-                content = await _read(response, body_bytes_max)
-                stages.total_s = stages.mono_s() - stages.began_s["total"] if content is not None else None
-                stages.body_bytes = None if content is None else len(content)
-                return Answer(
-                    status=response.status,
-                    headers=_headers(response),
-                    body=content,
-                    charset=response.charset or "utf-8",
-                    stages=stages,
-                )
+                if route.proxy is not None and response.status == _PROXY_AUTHENTICATION:
+                    return Problem("error", f"{sent.place}: {_REFUSED_BY_PROXY} (407)")
+                return await _answer(response, stages, body_bytes_max)
     except TimeoutError:
         outcome: Outcome = "error" if stages.at == RESOLVING else "fail"
-        return Problem(outcome, f"{place}: no answer within {timeout_s:g} s ({stages.at})")
+        return Problem(outcome, f"{sent.place}: no answer within {round(timeout_s, 2):g} s ({stages.at})")
     except (aiohttp.ClientError, OSError) as error:
         outcome, what = _blame(error)
-        return Problem(outcome, f"{place}: {what}")
+        return Problem(outcome, f"{sent.place}: {what}")
+    finally:
+        WATCHER.reset(watching)
+
+
+def _open_session(world: World, route: Route, jar: aiohttp.abc.AbstractCookieJar) -> aiohttp.ClientSession:
+    """A session for one request, over the connector of `world.http` unless the route needs its own."""
+    own = route.connector()
+    return aiohttp.ClientSession(
+        connector=own or world.http.connector,
+        connector_owner=own is not None,
+        cookie_jar=jar,
+        timeout=aiohttp.ClientTimeout(total=None),
+        trace_configs=[_TRACE if route.resolve is None else _TRACE_WITHOUT_NAMES],
+    )
+
+
+async def _answer(response: aiohttp.ClientResponse, stages: Stages, body_bytes_max: int) -> Answer:
+    stages.first_byte_s = stages.since("total")
+    stages.at = "reading the body"
+    content = await _read(response, body_bytes_max)
+    stages.total_s = stages.since("total") if content is not None else None
+    stages.body_bytes = None if content is None else len(content)
+    return Answer(
+        status=response.status,
+        headers=_headers(response),
+        body=content,
+        charset=response.charset or "utf-8",
+        stages=stages,
+    )
 
 
 async def _read(response: aiohttp.ClientResponse, body_bytes_max: int) -> bytes | None:
@@ -207,13 +275,19 @@ def _blame(error: Exception) -> tuple[Outcome, str]:
         case aiohttp.TooManyRedirects():
             return "fail", f"more than {REDIRECTS_MAX} redirects"
         case _LeftHost():
-            return "fail", "redirected to another host, which is not followed; check that URL itself"
+            return "fail", f"redirected {error}, which is not followed; check that URL itself"
         case aiohttp.RedirectClientError():
             return "fail", "redirected to something that is not an http URL"
         case aiohttp.ClientPayloadError():
             return "fail", "the body ended before it was complete"
+        case aiohttp.ClientHttpProxyError() if error.status in _TARGET_SILENT:
+            return "fail", f"the proxy got no connection to the target ({error.status})"
+        case aiohttp.ClientHttpProxyError():
+            return "error", f"{_REFUSED_BY_PROXY} ({error.status})"
         case aiohttp.ClientResponseError():
             return "fail", f"not an HTTP answer ({error.message})"
+        case aiohttp.ClientProxyConnectionError():
+            return "error", f"the proxy cannot be reached: {blame(error.os_error)[1]}"
         case aiohttp.ClientConnectorError():
             return blame(error.os_error)
         case OSError():
@@ -222,16 +296,18 @@ def _blame(error: Exception) -> tuple[Outcome, str]:
 
 
 class _LeftHost(aiohttp.ClientError):
-    """A redirect to another host: following it would carry secret headers there."""
+    """A redirect that would carry secret headers to another host, or in the clear."""
 
 
 async def _redirected(_: object, __: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams) -> None:
     try:
         target = redirect.url.join(URL(redirect.response.headers.get("Location", "")))
     except ValueError:
-        raise _LeftHost from None
+        raise _LeftHost("to what is no URL") from None
     if target.host != redirect.url.host:
-        raise _LeftHost
+        raise _LeftHost("to another host")
+    if redirect.url.scheme == "https" and target.scheme == "http":
+        raise _LeftHost("from https to http")
 
 
 async def _dns_began(_: object, context: SimpleNamespace, __: object) -> None:
@@ -242,30 +318,32 @@ async def _dns_began(_: object, context: SimpleNamespace, __: object) -> None:
 async def _dns_ended(_: object, context: SimpleNamespace, __: object) -> None:
     stages: Stages = context.trace_request_ctx
     stages.at = "connecting"
-    stages.dns_s = (stages.dns_s or 0.0) + stages.mono_s() - stages.began_s["dns"]
+    stages.dns_s = (stages.dns_s or 0.0) + stages.since("dns")
 
 
 async def _connect_began(_: object, context: SimpleNamespace, __: object) -> None:
-    context.trace_request_ctx.begin("connect")
+    stages: Stages = context.trace_request_ctx
+    stages.began_s["connect"] = stages.mono_s() - stages.before_connection_s()
 
 
 async def _connect_ended(_: object, context: SimpleNamespace, __: object) -> None:
-    # aiohttp's connection stage contains the resolution of the name.
+    # aiohttp's connection stage contains the resolution of the name and the handshake.
     stages: Stages = context.trace_request_ctx
     stages.at = "waiting for the answer"
-    resolving_s = (stages.dns_s or 0.0) if stages.connect_s is None else 0.0
-    connected_s = stages.mono_s() - stages.began_s["connect"] - resolving_s
+    connected_s = stages.since("connect") - stages.before_connection_s()
     stages.connect_s = (stages.connect_s or 0.0) + max(0.0, connected_s)
 
 
-def _trace_config() -> aiohttp.TraceConfig:
+def _trace_config(*, has_names: bool) -> aiohttp.TraceConfig:
     config = aiohttp.TraceConfig()
-    config.on_dns_resolvehost_start.append(_dns_began)
-    config.on_dns_resolvehost_end.append(_dns_ended)
+    if has_names:
+        config.on_dns_resolvehost_start.append(_dns_began)
+        config.on_dns_resolvehost_end.append(_dns_ended)
     config.on_connection_create_start.append(_connect_began)
     config.on_connection_create_end.append(_connect_ended)
     config.on_request_redirect.append(_redirected)
     return config
 
 
-_TRACE = _trace_config()
+_TRACE = _trace_config(has_names=True)
+_TRACE_WITHOUT_NAMES = _trace_config(has_names=False)

@@ -66,6 +66,10 @@ class Expression:
                 program, tree = _compile(environment, term)
                 self._terms.append((term, program, Guard(tree, variables.keys())))
 
+    def mentions(self, *path: object) -> bool:
+        """True if the expression refers to the path or asks whether it is there: `("json", "errors")`."""
+        return path in self._guard.paths
+
     def judge(self, values: Mapping[str, Any], shown: Callable[[Any], str] = show) -> Judgement:
         """Evaluate on name to value; a declared variable that is not in `values` is absent.
 

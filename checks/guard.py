@@ -62,19 +62,22 @@ _Plan = tuple[Node | _Loop, ...]
 
 
 class Guard:
-    """Resolves every path of one expression. names: those of `variables` that the expression refers to.
+    """Resolves every path of one expression.
 
+    names: those of `variables` that the expression refers to. paths: those it mentions that are made of
+    constants, the ones it only asks about included.
     A path is excused from being absent where the expression asks about it: `has(json.a)` excuses `json.a`
     and what lies below, `"x" in headers` excuses `headers["x"]`, and `size(rows)` the positions in `rows`.
     """
 
-    __slots__ = ("_excused", "_plan", "_sized", "_variables", "names")
+    __slots__ = ("_excused", "_plan", "_sized", "_variables", "names", "paths")
 
     def __init__(self, tree: Node, variables: Collection[str]) -> None:
         self._variables = variables
         self._excused: set[Path] = set()
         self._sized: set[Path] = set()
         self.names: set[str] = set()
+        self.paths: set[Path] = set()
         self._collect(tree)
         self._plan = self._planned(tree, frozenset(self.names))
 
@@ -85,6 +88,8 @@ class Guard:
         return look
 
     def _collect(self, node: Node) -> None:
+        if (mentioned := _static(node)) is not None:
+            self.paths.add(mentioned)
         match node:
             case Ident(name) if name in self._variables:
                 self.names.add(name)
@@ -92,6 +97,7 @@ class Guard:
                 self._excused.add((*path, name))
             case Call("@in", (Const(key), container)) if (path := _static(container)) is not None:
                 self._excused.add((*path, key))
+                self.paths.add((*path, key))
             case Call("size", (container,)) if (path := _static(container)) is not None:
                 self._sized.add(path)
         for child in children(node):

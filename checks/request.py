@@ -5,20 +5,23 @@ from __future__ import annotations
 import json as json_module
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-import aiohttp
+from aiohttp.abc import AbstractCookieJar
 from pydantic import SecretStr
 from yarl import URL
 
+from checks.auth import Auth, NoCredentials
 from checks.blame import Problem
-from checks.exchange import VARIABLES, Answer, Stages, exchange, identity
+from checks.exchange import VARIABLES, Answer, Outgoing, exchange, identity
 from checks.expression import Expression
 from checks.model import World
+from checks.route import Route, refuse_route
 from checks.text import is_telling, telling_values
-from checks.values import parse_json
+from checks.trust import Tls, system_trust
+from checks.values import parse_json, show
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 BODY_BYTES_MAX = 1_048_576
@@ -26,6 +29,9 @@ EXPECT = "status < 400"
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
+# What a cookie's value may hold (RFC 6265 section 4.1.1).
+_COOKIE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
+_BODIES = ("json", "body", "form", "graphql")
 # Headers whose values are common knowledge and would only garble messages if they were masked.
 _OPEN_HEADERS = frozenset(
     {"accept", "accept-encoding", "accept-language", "cache-control", "content-type", "host", "user-agent"}
@@ -38,14 +44,38 @@ class Unfillable(Exception):
     """An extracted value cannot stand where its placeholder stands."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Graphql:
+    """One GraphQL operation. query: its text, sent as it is; what changes belongs into variables.
+
+    variables: JSON, placeholders filled in.
+    """
+
+    query: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.query.strip():
+            raise ValueError("query: write a GraphQL document")
+        _refuse_unless_json("variables", self.variables)
+
+
+# URL and body may hold secrets, so the repr tells nothing.
 @dataclass(slots=True, kw_only=True, repr=False)
 class Request:
     """One request: exactly one method key with its URL, and what the answer must be.
 
-    headers: values are treated as secrets. json: sent as JSON; body: sent as it is.
-    expect: CEL over status, headers (lower case), text, json, dns, connect, first_byte, total (durations).
-    body_bytes_max: a longer answer is read no further, and only status and headers can be judged.
-    URL and body may hold secrets, so the repr tells nothing.
+    headers: values are treated as secrets. cookies: sent beside those that a scenario keeps; values are
+    treated as secrets. json: sent as JSON; body: sent as it is; form: sent as an HTML form is (urlencoded);
+    graphql: posted as JSON; an answer that holds `errors` fails unless expect speaks of json.errors.
+    expect: CEL over status, headers (lower case), text, json, dns, connect, tls, first_byte, total
+    (durations), certificate_days (a number; absent without TLS).
+    body_bytes_max: a longer answer, decompressed, is read no further, and only status and headers can be
+    judged. follow_redirects: at most 5, never to another host, never from https to http.
+    proxy: `http://user:password@host:port` of an HTTP proxy; excludes unix_socket and resolve.
+    unix_socket: path of a socket to connect to instead of the host; excludes proxy and resolve.
+    resolve: address to connect to instead of those the host's name has; excludes proxy and unix_socket.
+    tls: how an https host is verified, and our own certificate. auth: how the request says who sends it.
     """
 
     get: str | None = None
@@ -56,11 +86,19 @@ class Request:
     head: str | None = None
     options: str | None = None
     headers: Mapping[str, SecretStr] = field(default_factory=dict)
+    cookies: Mapping[str, SecretStr] = field(default_factory=dict)
     json: Any = None
     body: str | None = None
+    form: Mapping[str, str] | None = None
+    graphql: Graphql | None = None
     expect: str = EXPECT
     body_bytes_max: int = BODY_BYTES_MAX
     follow_redirects: bool = False
+    proxy: SecretStr | None = None
+    unix_socket: str | None = None
+    resolve: str | None = None
+    tls: Tls | None = None
+    auth: Auth | None = None
     method: str = field(init=False, repr=False)
     url: str = field(init=False, repr=False)
 
@@ -73,41 +111,76 @@ class Request:
             )
         self.method, self.url = written[0].upper(), getattr(self, written[0])
         refuse_url(written[0], self.url)
-        if self.json is not None and self.body is not None:
-            raise ValueError("body: write either json or body, not both")
-        try:
-            json_module.dumps(self.json, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"json: cannot be sent as JSON ({error})") from None
+        self._refuse_body()
         if self.body_bytes_max < 1:
             raise ValueError("body_bytes_max: write a number of bytes above 0")
-        if any(name.lower() == "authorization" for name in self.headers) and re.match(
-            r"\w+://[^/?#]*@", self.url
-        ):
-            raise ValueError("headers: Authorization and user:password in the URL exclude each other")
+        self._refuse_headers()
+        refuse_route(
+            self.url,
+            proxy=self.proxy.get_secret_value() if self.proxy else None,
+            unix_socket=self.unix_socket,
+            resolve=self.resolve,
+        )
+        if self.tls is not None and self.url.startswith("http:") and not self.follow_redirects:
+            raise ValueError("tls: the URL is plain http; write https")
+        if self.tls is None:
+            # Read now, because it takes longer than the loop should wait.
+            system_trust()
+
+    def _refuse_body(self) -> None:
+        written = [name for name in _BODIES if getattr(self, name) is not None]
+        if len(written) > 1:
+            raise ValueError(
+                f"{written[-1]}: write only one of {', '.join(_BODIES)}; found {' and '.join(written)}"
+            )
+        if self.graphql is not None and self.method != "POST":
+            raise ValueError("graphql: is posted; write the URL under post")
+        _refuse_unless_json("json", self.json)
+
+    def _refuse_headers(self) -> None:
+        names = {name.lower() for name in self.headers}
+        if re.match(r"\w+://[^/?#]*@", self.url):
+            if "authorization" in names:
+                raise ValueError("headers: Authorization and user:password in the URL exclude each other")
+            if self.auth is not None:
+                raise ValueError("auth: excludes user:password in the URL")
+        if self.auth is not None and "authorization" in names:
+            raise ValueError("auth: excludes a header Authorization")
+        if self.cookies and "cookie" in names:
+            raise ValueError("cookies: excludes a header Cookie")
         for name, value in self.headers.items():
             if not _HEADER_NAME.fullmatch(name) or _LINE_BREAK.search(value.get_secret_value()):
                 raise ValueError(f"headers: {name!r} or its value cannot be sent as an HTTP header")
+        for name, value in self.cookies.items():
+            if not _HEADER_NAME.fullmatch(name) or not _COOKIE_VALUE.fullmatch(value.get_secret_value()):
+                raise ValueError(f"cookies: {name!r} or its value cannot be sent as a cookie")
 
     def place(self) -> str:
         """Method and URL as written, placeholders included, without credentials and query."""
         return f"{self.method} {re.sub('//[^/@]*@', '//', self.url.partition('?')[0].partition('#')[0])}"
 
     def secrets(self) -> list[str]:
-        """Everything in this request that must not come out in text."""
+        """Everything in this request that must not come out in text, tokens of the last runs included."""
         url = URL(PLACEHOLDER.sub("", self.url))
         hidden = [
             v.get_secret_value() for name, v in self.headers.items() if name.lower() not in _OPEN_HEADERS
         ]
+        hidden += [value.get_secret_value() for value in self.cookies.values()]
         query = [value for name, value in url.query.items() if is_telling(name)]
-        found = [*hidden, *telling_values(self.json), *query, url.password or ""]
+        found = [*hidden, *telling_values([self.json, self.form, self._variables()]), *query]
+        found.append(url.password or "")
+        if self.proxy is not None:
+            found.append(URL(self.proxy.get_secret_value()).password or "")
+        if self.auth is not None:
+            found += self.auth.secrets()
         return [PLACEHOLDER.sub("", secret) for secret in found]
 
     def placeholders(self, *, in_body: bool = True) -> set[str]:
-        """Every `{name}` in URL and headers, and in body and JSON if `in_body`."""
-        texts = [self.url, *(value.get_secret_value() for value in self.headers.values())]
+        """Every `{name}` in URL, headers and cookies, and in what is sent as a body if `in_body`."""
+        secrets = [*self.headers.values(), *self.cookies.values()]
+        texts = [self.url, *(value.get_secret_value() for value in secrets)]
         if in_body:
-            texts += [self.body or "", *_texts(self.json)]
+            texts += [self.body or "", *_texts([self.json, self.form, self._variables()])]
         return {name for text in texts for name in PLACEHOLDER.findall(text)}
 
     def filled_url(self, values: Values) -> URL:
@@ -133,49 +206,111 @@ class Request:
             if _LINE_BREAK.search(filled[name]):
                 raise Unfillable(f"the value for header {name} holds a line break")
         names = {name.lower() for name in filled}
-        if "content-type" not in names and self.json is not None:
-            filled["Content-Type"] = "application/json"
-        elif "content-type" not in names and self.body is not None:
-            filled["Content-Type"] = "text/plain; charset=utf-8"
+        if "content-type" not in names and (content_type := self._content_type()):
+            filled["Content-Type"] = content_type
+        return filled
+
+    def filled_cookies(self, values: Values) -> dict[str, str]:
+        """The cookies with placeholders replaced; raises Unfillable for a value that no cookie can have."""
+        filled = {name: _fill(secret.get_secret_value(), values) for name, secret in self.cookies.items()}
+        for name, value in filled.items():
+            if not _COOKIE_VALUE.fullmatch(value):
+                raise Unfillable(f"the value for cookie {name} cannot be sent as one")
         return filled
 
     def filled_body(self, values: Values) -> bytes | None:
         """The bytes to send. In JSON a text that is one placeholder becomes the value with its own type."""
         if self.json is not None:
             return json_module.dumps(_fill_json(self.json, values)).encode()
+        if self.graphql is not None:
+            variables = _fill_json(self.graphql.variables, values)
+            return json_module.dumps({"query": self.graphql.query, "variables": variables}).encode()
+        if self.form is not None:
+            return urlencode(_fill_json(self.form, values)).encode()
         if self.body is not None:
             return _fill(self.body, values).encode()
         return None
 
     async def send(
-        self,
-        session: aiohttp.ClientSession,
-        world: World,
-        values: Values,
-        stages: Stages,
-        *,
-        timeout_s: float,
-        step: str = "",
+        self, world: World, values: Values, jar: AbstractCookieJar, *, timeout_s: float, step: str = ""
     ) -> Answer | Problem:
-        """Fill the placeholders and exchange. step: tells the spans of one trace apart."""
+        """Fill the placeholders and exchange, again with a new token where a kept one is refused.
+
+        jar: the cookies of this run. step: names the request in messages, and tells the spans of one trace
+        apart.
+        """
+        until_s = world.mono_s() + timeout_s
+        answer = await self._send_once(world, values, jar, timeout_s=timeout_s, step=step)
+        if (
+            isinstance(answer, Answer)
+            and answer.status == 401
+            and self.auth is not None
+            and self.auth.renew()
+        ):
+            left_s = until_s - world.mono_s()
+            return await self._send_once(world, values, jar, timeout_s=left_s, step=step)
+        return answer
+
+    def judge(self, answer: Answer, expect: Expression, extra: Values, place: str) -> Problem | None:
+        """None if the answer is as expected. extra: variables beside those of the answer."""
+        problem = judge(answer, expect, extra, place)
+        if problem is not None or self.graphql is None or expect.mentions("json", "errors"):
+            return problem
+        return _refused_operation(answer, place)
+
+    async def _send_once(
+        self, world: World, values: Values, jar: AbstractCookieJar, *, timeout_s: float, step: str
+    ) -> Answer | Problem:
+        place, began_s = step or self.place(), world.mono_s()
         try:
-            url = self.filled_url(values)
-            headers = {**identity(world.run_id, step), **self.filled_headers(values)}
-            body = self.filled_body(values)
+            sent = Outgoing(
+                method=self.method,
+                url=self.filled_url(values),
+                place=place,
+                headers={**identity(world.run_id, step), **self.filled_headers(values)},
+                cookies=self.filled_cookies(values),
+                body=self.filled_body(values),
+            )
         except Unfillable as error:
-            return Problem("fail", f"{step or self.place()}: {error}")
+            return Problem("fail", f"{place}: {error}")
+        try:
+            route = await self._route()
+        except ValueError as error:
+            return Problem("error", f"{place}: tls.{error}")
+        if self.auth is not None:
+            try:
+                header = await self.auth.header(world, timeout_s=timeout_s)
+            except NoCredentials as error:
+                return Problem("error", f"{place}: {error}")
+            sent = replace(sent, headers={**sent.headers, "Authorization": header})
         return await exchange(
-            session,
-            self.method,
-            url,
-            place=step or self.place(),
-            headers=headers,
-            body=body,
+            world,
+            route,
+            jar,
+            sent,
             body_bytes_max=self.body_bytes_max,
             follow_redirects=self.follow_redirects,
-            stages=stages,
-            timeout_s=timeout_s,
+            timeout_s=timeout_s - (world.mono_s() - began_s),
         )
+
+    async def _route(self) -> Route:
+        return Route(
+            tls=system_trust() if self.tls is None else await self.tls.context(),
+            server_name=None if self.tls is None else self.tls.server_name,
+            proxy=None if self.proxy is None else URL(self.proxy.get_secret_value()),
+            unix_socket=self.unix_socket,
+            resolve=self.resolve,
+        )
+
+    def _variables(self) -> Values | None:
+        return None if self.graphql is None else self.graphql.variables
+
+    def _content_type(self) -> str:
+        if self.form is not None:
+            return "application/x-www-form-urlencoded"
+        if self.body is not None:
+            return "text/plain; charset=utf-8"
+        return "" if self.json is None and self.graphql is None else "application/json"
 
 
 def refuse_url(key: str, url: str) -> None:
@@ -190,6 +325,13 @@ def refuse_url(key: str, url: str) -> None:
         URL(PLACEHOLDER.sub("x", url))
     except ValueError as error:
         raise ValueError(f"{key}: not a URL ({error}); write https://host/path") from None
+
+
+def _refuse_unless_json(key: str, document: Any) -> None:
+    try:
+        json_module.dumps(document, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{key}: cannot be sent as JSON ({error})") from None
 
 
 def judge(answer: Answer, expect: Expression, extra: Values, place: str) -> Problem | None:
@@ -210,6 +352,25 @@ def judge(answer: Answer, expect: Expression, extra: Values, place: str) -> Prob
     if judgement.kind == "true":
         return None
     return Problem("error" if judgement.kind == "too_much" else "fail", f"{place}: {judgement.because}")
+
+
+def _refused_operation(answer: Answer, place: str) -> Problem | None:
+    """None unless a GraphQL answer says that the operation did not succeed as a whole.
+
+    Source: GraphQL specification (October 2021) section 7.1: `errors` is there if any error was raised.
+    """
+    if answer.body is None:
+        return Problem("error", f"{place}: the body is longer than body_bytes_max; raise it")
+    try:
+        document = parse_json(answer.body)
+    except ValueError as error:
+        return Problem("fail", f"{place}: the body is not JSON ({error}), status {answer.status}")
+    errors = document.get("errors") if isinstance(document, dict) else None
+    if not errors:
+        return None
+    first = errors[0] if isinstance(errors, list) else errors
+    message = first.get("message") if isinstance(first, dict) else first
+    return Problem("fail", f"{place}: the answer holds GraphQL errors, the first: {show(message)}")
 
 
 def compiled(key: str, text: str, extra: Mapping[str, str] | None = None) -> Expression:

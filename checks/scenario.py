@@ -7,11 +7,11 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import aiohttp
+from aiohttp.abc import AbstractCookieJar
 
 from checks.blame import Problem
 from checks.duration import Duration
-from checks.exchange import VARIABLES, Answer, Stages, open_session, trace_id
+from checks.exchange import VARIABLES, Answer, cookie_jar, trace_id
 from checks.expression import Expression
 from checks.extract import Extractor, NotThere
 from checks.model import CheckResult, World
@@ -64,6 +64,7 @@ class _Ready:
 class _Run:
     """What one run has gathered so far."""
 
+    jar: AbstractCookieJar
     values: dict[str, Any]
     readings: dict[str, float] = field(default_factory=dict)
     details: list[str] = field(default_factory=list)
@@ -85,7 +86,6 @@ class ScenarioCheck:
     cleanup_timeout_s: float = 10.0
     _steps: tuple[_Ready, ...] = field(init=False, repr=False, compare=False)
     _cleanup: tuple[_Ready, ...] = field(init=False, repr=False, compare=False)
-    _secrets: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.steps) <= STEPS_MAX or len(self.cleanup) > STEPS_MAX:
@@ -95,7 +95,6 @@ class ScenarioCheck:
         known: dict[str, str] = {}
         self._steps = tuple(_ready(f"steps.{n}", step, known) for n, step in enumerate(self.steps))
         self._cleanup = tuple(_ready(f"cleanup.{n}", step, known) for n, step in enumerate(self.cleanup))
-        self._secrets = tuple(secret for step in (*self.steps, *self.cleanup) for secret in step.secrets())
 
     @property
     def beyond_s(self) -> float:
@@ -104,14 +103,15 @@ class ScenarioCheck:
 
     async def run(self, world: World) -> CheckResult:
         """Observe once; see `Check.run`. When cancelled, cleans up first."""
-        run = _Run(values={"run_id": world.run_id}, secrets=list(self._secrets))
+        run = _Run(jar=cookie_jar(keeps=True), values={"run_id": world.run_id})
         untidy: Problem | None = None
-        async with open_session(world, keeps_cookies=True) as session:
-            try:
-                problem = await self._walk(session, world, run)
-            finally:
-                untidy = await _finish_anyway(self._clean(session, world, run))
+        try:
+            problem = await self._walk(world, run)
+        finally:
+            untidy = await _finish_anyway(self._clean(world, run))
         problem = problem or untidy
+        for step in (*self.steps, *self.cleanup):
+            run.secrets += step.secrets()
         run.details.append(f"trace {trace_id(world.run_id)}")
         return finish(
             problem.outcome if problem else "pass",
@@ -121,21 +121,21 @@ class ScenarioCheck:
             mask=Mask(run.secrets),
         )
 
-    async def _walk(self, session: aiohttp.ClientSession, world: World, run: _Run) -> Problem | None:
+    async def _walk(self, world: World, run: _Run) -> Problem | None:
         began_s = world.mono_s()
         for n, ready in enumerate(self._steps, 1):
             left_s = world.timeout_s - (world.mono_s() - began_s)
             if left_s <= 0:
                 return Problem("fail", f"{ready.name}: the steps before took all of {world.timeout_s:g} s")
             step_began_s = world.mono_s()
-            problem = await _take(session, world, run, ready, left_s)
+            problem = await _take(world, run, ready, left_s)
             if problem:
                 return problem
             run.readings[f"step{n}_s"] = world.mono_s() - step_began_s
         run.readings["total_s"] = world.mono_s() - began_s
         return None
 
-    async def _clean(self, session: aiohttp.ClientSession, world: World, run: _Run) -> Problem | None:
+    async def _clean(self, world: World, run: _Run) -> Problem | None:
         """Every cleanup step that has its values; the first problem, after all were tried."""
         first: Problem | None = None
         try:
@@ -144,23 +144,20 @@ class ScenarioCheck:
                     if missing := ready.step.placeholders() - run.values.keys():
                         run.details.append(f"skip {ready.name}: {{{min(missing)}}} was never extracted")
                         continue
-                    problem = await _take(session, world, run, ready, self.cleanup_timeout_s)
+                    problem = await _take(world, run, ready, self.cleanup_timeout_s)
                     first = first or problem
         except TimeoutError:
             first = first or Problem("fail", f"cleanup not finished within {self.cleanup_timeout_s:g} s")
         return first
 
 
-async def _take(
-    session: aiohttp.ClientSession, world: World, run: _Run, ready: _Ready, left_s: float
-) -> Problem | None:
+async def _take(world: World, run: _Run, ready: _Ready, left_s: float) -> Problem | None:
     """One step: sent until it may be judged, its values extracted, judged."""
     step, deadline_s = ready.step, world.mono_s() + left_s
     until_s = world.mono_s() + min(step.within, left_s)
     while True:
-        stages = Stages(world.mono_s)
         left_s = max(0.001, deadline_s - world.mono_s())
-        answer = await step.send(session, world, run.values, stages, timeout_s=left_s, step=ready.name)
+        answer = await step.send(world, run.values, run.jar, timeout_s=left_s, step=ready.name)
         if ready.until is None:
             break
         waiting = (
@@ -177,11 +174,11 @@ async def _take(
         return answer
     # Extracted before it is judged: what a wrong answer created still has to be cleaned up.
     extracted, missing = _extract(step, answer, run)
-    problem = judge(answer, ready.expect, run.values, ready.name)
+    problem = step.judge(answer, ready.expect, run.values, ready.name)
     if problem is None and missing:
         problem = Problem("fail", f"{ready.name}: {missing}")
     sign = "FAIL" if problem else " ok "
-    run.details.append(f"{sign} {ready.name}  {answer.status}  {stages.line()}  {extracted}".rstrip())
+    run.details.append(f"{sign} {ready.name}  {answer.status}  {answer.stages.line()}  {extracted}".rstrip())
     return problem
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from contextlib import suppress
 from dataclasses import dataclass
 
 from checks.blame import blame
+from checks.dial import connect, refuse_address, resolve
 from checks.exchange import RESOLVING
 from checks.model import CheckResult, Outcome, World
 from checks.text import finish
@@ -32,10 +31,7 @@ class TcpCheck:
     tls: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.port <= 65535:
-            raise ValueError(f"port: {self.port} is not a port; write 1 to 65535")
-        if not self.host or "/" in self.host or self.host.count(":") == 1:
-            raise ValueError(f"host: {self.host!r} is not a host name or address; the port has its own key")
+        refuse_address(self.host, self.port)
         if self.expect == "":
             raise ValueError("expect: an empty text is in every answer; leave the key out")
 
@@ -47,10 +43,10 @@ class TcpCheck:
         stage = RESOLVING
         try:
             async with asyncio.timeout(world.timeout_s):
-                loop = asyncio.get_running_loop()
-                found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+                addresses = await resolve(self.host, self.port)
                 readings["dns_s"], stage = world.mono_s() - began_s, "connecting"
-                reader, writer = await self._connect([str(address[0]) for *_, address in found])
+                name = self.host if self.tls else None
+                reader, writer = await connect(addresses, self.port, tls=self.tls, server_name=name)
                 try:
                     stage = "connected, but silent"
                     readings["connect_s"] = world.mono_s() - began_s - readings["dns_s"]
@@ -72,18 +68,6 @@ class TcpCheck:
             f"{place}: {because}" if because else "",
             readings=readings if outcome == "pass" else {},
             details=(f"{' ok ' if outcome == 'pass' else 'FAIL'} TCP {place}  total {spent_ms:.0f} ms",),
-        )
-
-    async def _connect(self, addresses: list[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the first address that takes one; what the last one says is what counts."""
-        name = self.host if self.tls else None
-        for address in addresses[:-1]:
-            with suppress(OSError):
-                return await asyncio.open_connection(
-                    address, self.port, ssl=self.tls or None, server_hostname=name
-                )
-        return await asyncio.open_connection(
-            addresses[-1], self.port, ssl=self.tls or None, server_hostname=name
         )
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:

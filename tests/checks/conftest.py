@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from checks.model import World
+from tests.support.certificates import Authority
 from tests.support.postgres import PostgresServer, postgres_server
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -57,3 +58,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     """One real PostgreSQL for the session; `postgres.create()` is a fresh database."""
     with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority that nobody trusts but who is told to."""
+    return Authority.create(tmp_path_factory.mktemp("ca"))

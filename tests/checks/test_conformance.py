@@ -35,6 +35,7 @@ FACTORIES: Mapping[str, Callable[[int], dict[str, Any]]] = {
         "cleanup_timeout_s": TIMEOUT_S,
     },
     "tcp": lambda port: {"host": "127.0.0.1", "port": port, "send": "PING", "expect": "PONG"},
+    "tls": lambda port: {"host": "127.0.0.1", "port": port},
     "sql": lambda port: {"database": "peer", "query": QUERY, "expect": "size(rows) == 1"},
     "reconcile": lambda port: {
         "left": {"database": "peer", "query": QUERY},

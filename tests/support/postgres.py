@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.certificates import Pair
 from tests.support.servers import binary, free_port, running
 
 PACKAGE = "postgresql-15"
@@ -61,8 +62,11 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[PostgresServer]:
-    """A cluster in `folder`, as another user when we are root; skips where PostgreSQL is not installed."""
+def postgres_server(folder: Path, *, tls: Pair | None = None) -> Iterator[PostgresServer]:
+    """A cluster in `folder`, as another user when we are root; skips where PostgreSQL is not installed.
+
+    tls: what it shows to who asks for TLS.
+    """
     initdb = binary("initdb", PACKAGE, also_in=FOLDERS)
     postgres = binary("postgres", PACKAGE, also_in=FOLDERS)
     as_other: tuple[str, ...] = ()
@@ -83,6 +87,8 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
     port = free_port()
     command = [*as_other, postgres, "-D", str(home / "data"), "-p", str(port), "-h", "127.0.0.1", "-k", ""]
     command += ["-F", "-c", "shared_buffers=16MB", "-c", "timezone=UTC"]
+    if tls is not None:
+        command += _tls_options(home, tls)
     ready = [binary("pg_isready", PACKAGE, also_in=FOLDERS), "-q", "-h", "127.0.0.1", "-p", str(port)]
 
     def is_ready() -> bool:
@@ -94,6 +100,18 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
         finally:
             # Fast shutdown: SIGTERM would wait for sessions a failed test left open.
             process.send_signal(signal.SIGINT)
+
+
+def _tls_options(home: Path, tls: Pair) -> list[str]:
+    """Options that turn TLS on, with files that belong to the server, because it insists."""
+    options = ["-c", "ssl=on"]
+    for setting, source in (("ssl_cert_file", tls.cert), ("ssl_key_file", tls.key)):
+        file = home / source.name
+        file.write_bytes(source.read_bytes())
+        file.chmod(0o600)
+        shutil.chown(file, home.owner())
+        options += ["-c", f"{setting}={file}"]
+    return options
 
 
 def let_through(folder: Path) -> None:

@@ -23,6 +23,7 @@ ENVIRON = {
     "DEPLOYER_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "SLACK_WEBHOOK": "https://hooks.slack.com/services/T0/B0/x",
     "PD_KEY": "0123456789abcdef0123456789abcdef",
+    "LOGIN_SECRET": "client-secret-1",
 }
 VALUES: list[Any] = [
     None,
