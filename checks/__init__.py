@@ -8,6 +8,7 @@ from typing import Any
 from checks.http import HttpCheck
 from checks.reconcile import ReconcileCheck
 from checks.scenario import ScenarioCheck
+from checks.schema import SchemaCheck
 from checks.sql import SqlCheck
 from checks.tcp import TcpCheck
 
@@ -18,4 +19,5 @@ CHECKS: Mapping[str, type[Any]] = {
     "tcp": TcpCheck,
     "sql": SqlCheck,
     "reconcile": ReconcileCheck,
+    "schema": SchemaCheck,
 }

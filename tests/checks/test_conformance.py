@@ -41,6 +41,7 @@ FACTORIES: Mapping[str, Callable[[int], dict[str, Any]]] = {
         "right": {"database": "peer", "query": QUERY},
         "settle_s": 0.1,
     },
+    "schema": lambda _: {"database": "peer"},
 }
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
