@@ -7,6 +7,7 @@ from typing import Any
 
 from checks.http import HttpCheck
 from checks.reconcile import ReconcileCheck
+from checks.replay import ReplayCheck
 from checks.scenario import ScenarioCheck
 from checks.schema import SchemaCheck
 from checks.sql import SqlCheck
@@ -19,5 +20,6 @@ CHECKS: Mapping[str, type[Any]] = {
     "tcp": TcpCheck,
     "sql": SqlCheck,
     "reconcile": ReconcileCheck,
+    "replay": ReplayCheck,
     "schema": SchemaCheck,
 }
