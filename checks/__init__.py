@@ -7,7 +7,9 @@ from typing import Any
 
 from checks.http import HttpCheck
 from checks.reconcile import ReconcileCheck
+from checks.replay import ReplayCheck
 from checks.scenario import ScenarioCheck
+from checks.schema import SchemaCheck
 from checks.sql import SqlCheck
 from checks.tcp import TcpCheck
 from checks.tls import TlsCheck
@@ -20,4 +22,6 @@ CHECKS: Mapping[str, type[Any]] = {
     "tls": TlsCheck,
     "sql": SqlCheck,
     "reconcile": ReconcileCheck,
+    "replay": ReplayCheck,
+    "schema": SchemaCheck,
 }

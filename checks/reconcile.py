@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
 
+from checks.agreeing import Found, Words, by_key
 from checks.blame import Problem
 from checks.databases.asking import ask
-from checks.databases.statement import places, refuse_unless_query
+from checks.databases.statement import refuse_unless_asks
 from checks.model import CheckResult, Row, World
 from checks.text import finish
 
-KEYS_SHOWN_MAX = 5
 PARAMETERS = frozenset({"since", "until"})
 
-Found = Mapping[Any, tuple[Any, ...]]  # key -> the compared values of each row that has it
+_WORDS = Words(left="on the left", right="on the right", things="keys", counted="compared")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +30,9 @@ class Side:
 
     def __post_init__(self) -> None:
         try:
-            refuse_unless_query(self.query)
+            refuse_unless_asks(self.query, may=PARAMETERS)
         except ValueError as error:
             raise ValueError(f"query: {error}") from None
-        if unknown := places(self.query) - PARAMETERS:
-            raise ValueError(f"query: :{min(unknown)} has no value; there are :since and :until")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,7 +76,7 @@ class ReconcileCheck:
             return finish(first.outcome, first.because, readings={})
         self._has_succeeded = True
         spent_s = world.mono_s() - began_s
-        wrong = await asyncio.to_thread(_differing, *first)
+        wrong = await asyncio.to_thread(_WORDS.differing, *first)
         compared = len(first[0].keys() | first[1].keys())
         in_flight = 0
         if wrong:
@@ -94,9 +86,9 @@ class ReconcileCheck:
             if isinstance(second, Problem):
                 return finish(second.outcome, second.because, readings={})
             spent_s += world.mono_s() - began_s
-            still = await asyncio.to_thread(_confirmed, wrong, first, second)
+            still = await asyncio.to_thread(_WORDS.confirmed, wrong, first, second)
             in_flight, wrong = len(wrong) - len(still), still
-        return self._told(wrong, compared, in_flight, spent_s)
+        return _WORDS.tell(wrong, compared=compared, in_flight=in_flight, total_s=spent_s)
 
     async def _look(self, world: World, now_s: float, since_s: float) -> tuple[Found, Found] | Problem:
         """Both sides at once; each look may take half of the run's time."""
@@ -122,20 +114,6 @@ class ReconcileCheck:
             has_succeeded=self._has_succeeded,
         )
 
-    def _told(self, wrong: Mapping[Any, str], compared: int, in_flight: int, total_s: float) -> CheckResult:
-        readings = {"compared": float(compared), "mismatches": float(len(wrong)), "total_s": total_s}
-        if compared:
-            readings["mismatches_per_million"] = len(wrong) / compared * 1e6
-        details = [f"{compared} keys compared, {len(wrong)} differ, {in_flight} were in flight"]
-        if not wrong:
-            return finish("pass", readings=readings, details=details)
-        kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(wrong.values()).most_common())
-        keys = [_hidden(key) for key in sorted(wrong, key=str)[:KEYS_SHOWN_MAX]]
-        share = readings["mismatches_per_million"]
-        because = f"{len(wrong)} of {compared} keys differ ({share:.0f} per million): {kinds}"
-        details += [f"{_hidden(key)} {wrong[key]}" for key in sorted(wrong, key=str)[:KEYS_SHOWN_MAX]]
-        return finish("fail", f"{because}; keys {', '.join(keys)}", readings=readings, details=details)
-
 
 def _paired(left: Sequence[Row], right: Sequence[Row]) -> tuple[Found, Found] | Problem:
     """Both sides by key, or why they cannot be compared."""
@@ -145,62 +123,5 @@ def _paired(left: Sequence[Row], right: Sequence[Row]) -> tuple[Found, Found] | 
     if left and right and left[0].keys() != right[0].keys():
         odd = ", ".join(sorted(left[0].keys() ^ right[0].keys()))
         return Problem("error", f"the two queries do not give the same columns: {odd} is on one side only")
-    return _by_key(left), _by_key(right)
-
-
-def _by_key(rows: Sequence[Row]) -> Found:
-    columns = sorted(name for name in (rows[0] if rows else ()) if name != "key")
-    found: dict[Any, tuple[Any, ...]] = {}
-    for row in rows:
-        key = _same(row["key"])
-        found[key] = (*found.get(key, ()), tuple(_same(row[name]) for name in columns))
-    return found
-
-
-def _differing(left: Found, right: Found) -> dict[Any, str]:
-    """Key -> what is wrong with it."""
-    wrong: dict[Any, str] = {}
-    for key in left.keys() | right.keys():
-        ours, theirs = left.get(key, ()), right.get(key, ())
-        if not theirs:
-            wrong[key] = "missing on the right"
-        elif not ours:
-            wrong[key] = "missing on the left"
-        elif len(ours) > 1 or len(theirs) > 1:
-            wrong[key] = "duplicated"
-        elif ours != theirs:
-            wrong[key] = "with other values"
-    return wrong
-
-
-def _confirmed(
-    wrong: Mapping[Any, str], first: tuple[Found, Found], second: tuple[Found, Found]
-) -> dict[Any, str]:
-    """What was wrong in both looks, with the same values on both sides."""
-    still = _differing(*({key: side[key] for key in wrong if key in side} for side in second))
-    return {
-        key: kind
-        for key, kind in still.items()
-        if all(before.get(key) == after.get(key) for before, after in zip(first, second, strict=True))
-    }
-
-
-def _same(value: Any) -> Any:
-    """One spelling for values that mean the same in two databases."""
-    match value:
-        case float() if math.isfinite(value):
-            return Decimal(repr(value))
-        case float():
-            return str(value)
-        case Decimal() if value.is_nan():
-            return "nan"
-        case datetime() if value.tzinfo is not None:
-            return value.astimezone(UTC)
-        case None | str() | int() | Decimal() | bytes() | datetime():
-            return value
-    return str(value)
-
-
-def _hidden(key: Any) -> str:
-    """A key as it may be shown: the beginning of its SHA-256, so that nobody's name or number comes out."""
-    return "#" + hashlib.sha256(str(key).encode()).hexdigest()[:8]
+    columns = sorted(name for name in (left or right or [{}])[0] if name != "key")
+    return by_key(left, "key", columns), by_key(right, "key", columns)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 # Comments, texts and quoted names are taken whole, so that nothing inside them counts. `::` is a cast.
 # A `:name` right after a word or a bracket is an array slice, not a place.
@@ -40,6 +41,30 @@ def refuse_unless_query(sql: str) -> None:
 def places(sql: str) -> set[str]:
     """The names of all `:name` places."""
     return {token["place"] for token in _TOKEN.finditer(sql) if token["place"]}
+
+
+def refuse_unless_asks(sql: str, *, needs: str | None = None, may: frozenset[str] = frozenset()) -> None:
+    """ValueError unless `sql` is one reading statement with the place `needs` and no others than `may`."""
+    refuse_unless_query(sql)
+    found = places(sql)
+    known = may | ({needs} if needs else set())
+    if unknown := found - known:
+        there = " and ".join(f":{name}" for name in sorted(known))
+        raise ValueError(f":{min(unknown)} has no value; there {'is' if len(known) == 1 else 'are'} {there}")
+    if needs and needs not in found:
+        raise ValueError(f"does not use :{needs}, which it has to")
+
+
+def bare(sql: str) -> str:
+    """The statement without what ends it, so that it can stand in brackets."""
+    return sql[: next((token.start() for token in _TOKEN.finditer(sql) if token["end"]), len(sql))]
+
+
+def listed(sql: str, name: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
+    """The statement with `:name` as one place for each value, as in `id in (:ids)`, and their values."""
+    given = {f"{name}_{number}": value for number, value in enumerate(values)}
+    written = ", ".join(f":{place}" for place in given)
+    return respell(sql, lambda place: written if place == name else f":{place}"), given
 
 
 def respell(sql: str, spelling: Callable[[str], str]) -> str:

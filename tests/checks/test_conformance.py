@@ -42,6 +42,18 @@ FACTORIES: Mapping[str, Callable[[int], dict[str, Any]]] = {
         "right": {"database": "peer", "query": QUERY},
         "settle_s": 0.1,
     },
+    "replay": lambda _: {
+        "database": "peer",
+        "sample": "select 1 as aggregate where 1 > :since",
+        "events": "select 1 as aggregate, 1 as seq where 1 in (:aggregates)",
+        "reducer": {"sql": "select aggregate, seq from :events e"},
+        "projection": {
+            "database": "peer",
+            "query": "select 1 as aggregate, 1 as seq where 1 in (:aggregates)",
+        },
+        "settle_s": 0.1,
+    },
+    "schema": lambda _: {"database": "peer"},
 }
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checks.databases.statement import places, refuse_unless_query, respell
+from checks.databases.statement import bare, listed, places, refuse_unless_asks, refuse_unless_query, respell
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,29 @@ def test_places_are_found_outside_texts_comments_and_casts() -> None:
     spelled = respell(sql, lambda name: f"<{name}>")
     assert "at><since> and at < (<until>) and x = <since>::date" in spelled
     assert spelled.count(":no") == sql.count(":no") == 7
+
+
+def test_a_list_is_one_place_for_each_value() -> None:
+    sql = "select ':ids', :since from t where id in (:ids) -- :ids"
+    assert listed(sql, "ids", [7, 8]) == (
+        "select ':ids', :since from t where id in (:ids_0, :ids_1) -- :ids",
+        {"ids_0": 7, "ids_1": 8},
+    )
+
+
+def test_what_ends_a_statement_and_follows_is_left_out_in_brackets() -> None:
+    assert bare("select ';' from t; -- done") == "select ';' from t"
+    assert bare("select 1") == "select 1"
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("select :other", ":other has no value; there are :ids and :since"),
+        ("select :since", "does not use :ids, which it has to"),
+        ("delete from t", "starts with delete"),
+    ],
+)
+def test_a_query_that_asks_for_something_else_is_refused(sql: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        refuse_unless_asks(sql, needs="ids", may=frozenset({"since"}))
