@@ -104,15 +104,18 @@ class Answer:
         }
 
 
-def open_session(world: World, *, keeps_cookies: bool) -> aiohttp.ClientSession:
-    """A session for one run over the connector of `world.http`: its own cookies, its own stage timings."""
+def open_session(world: World, *, keeps_cookies: bool, stages: Stages | None = None) -> aiohttp.ClientSession:
+    """A session for one run over the connector of `world.http`: its own cookies, its own stage timings.
+
+    stages: filled by every request, where the caller cannot name them with the request.
+    """
     return aiohttp.ClientSession(
         connector=world.http.connector,
         connector_owner=False,
         # unsafe: also from services that are reached by address, as pods are.
         cookie_jar=aiohttp.CookieJar(unsafe=True) if keeps_cookies else aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
-        trace_configs=[_TRACE],
+        trace_configs=[_TRACE if stages is None else _trace_config(lambda **_: _context(stages))],
     )
 
 
@@ -175,7 +178,7 @@ async def exchange(
         outcome: Outcome = "error" if stages.at == RESOLVING else "fail"
         return Problem(outcome, f"{place}: no answer within {timeout_s:g} s ({stages.at})")
     except (aiohttp.ClientError, OSError) as error:
-        outcome, what = _blame(error)
+        outcome, what = blame_exchange(error)
         return Problem(outcome, f"{place}: {what}")
 
 
@@ -197,7 +200,7 @@ def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
     return headers
 
 
-def _blame(error: Exception) -> tuple[Outcome, str]:
+def blame_exchange(error: Exception) -> tuple[Outcome, str]:
     """Whose doing a failed exchange is, and one phrase for it that holds no URL."""
     match error:
         case aiohttp.ClientConnectorCertificateError() if isinstance(error.certificate_error, OSError):
@@ -205,7 +208,7 @@ def _blame(error: Exception) -> tuple[Outcome, str]:
         case aiohttp.ServerDisconnectedError():
             return "fail", "the connection was closed before an answer"
         case aiohttp.TooManyRedirects():
-            return "fail", f"more than {REDIRECTS_MAX} redirects"
+            return "fail", f"more than {len(error.history)} redirects"
         case _LeftHost():
             return "fail", "redirected to another host, which is not followed; check that URL itself"
         case aiohttp.RedirectClientError():
@@ -258,8 +261,13 @@ async def _connect_ended(_: object, context: SimpleNamespace, __: object) -> Non
     stages.connect_s = (stages.connect_s or 0.0) + max(0.0, connected_s)
 
 
-def _trace_config() -> aiohttp.TraceConfig:
-    config = aiohttp.TraceConfig()
+def _context(trace_request_ctx: Stages) -> SimpleNamespace:
+    return SimpleNamespace(trace_request_ctx=trace_request_ctx)
+
+
+def _trace_config(context: Callable[..., SimpleNamespace] = _context) -> aiohttp.TraceConfig:
+    # Typed as a class by aiohttp, but only called.
+    config = aiohttp.TraceConfig(context)  # type: ignore[arg-type]
     config.on_dns_resolvehost_start.append(_dns_began)
     config.on_dns_resolvehost_end.append(_dns_ended)
     config.on_connection_create_start.append(_connect_began)

@@ -85,22 +85,16 @@ class Request:
             r"\w+://[^/?#]*@", self.url
         ):
             raise ValueError("headers: Authorization and user:password in the URL exclude each other")
-        for name, value in self.headers.items():
-            if not _HEADER_NAME.fullmatch(name) or _LINE_BREAK.search(value.get_secret_value()):
-                raise ValueError(f"headers: {name!r} or its value cannot be sent as an HTTP header")
+        refuse_headers(self.headers)
 
     def place(self) -> str:
         """Method and URL as written, placeholders included, without credentials and query."""
-        return f"{self.method} {re.sub('//[^/@]*@', '//', self.url.partition('?')[0].partition('#')[0])}"
+        return f"{self.method} {bare(self.url)}"
 
     def secrets(self) -> list[str]:
         """Everything in this request that must not come out in text."""
-        url = URL(PLACEHOLDER.sub("", self.url))
-        hidden = [
-            v.get_secret_value() for name, v in self.headers.items() if name.lower() not in _OPEN_HEADERS
-        ]
-        query = [value for name, value in url.query.items() if is_telling(name)]
-        found = [*hidden, *telling_values(self.json), *query, url.password or ""]
+        url = PLACEHOLDER.sub("", self.url)
+        found = [*secrets_of(url, self.headers), *telling_values(self.json)]
         return [PLACEHOLDER.sub("", secret) for secret in found]
 
     def placeholders(self, *, in_body: bool = True) -> set[str]:
@@ -190,6 +184,28 @@ def refuse_url(key: str, url: str) -> None:
         URL(PLACEHOLDER.sub("x", url))
     except ValueError as error:
         raise ValueError(f"{key}: not a URL ({error}); write https://host/path") from None
+
+
+def refuse_headers(headers: Mapping[str, SecretStr]) -> None:
+    """ValueError for a name or a value that cannot be sent as an HTTP header."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or _LINE_BREAK.search(value.get_secret_value()):
+            raise ValueError(f"headers: {name!r} or its value cannot be sent as an HTTP header")
+
+
+def bare(url: str) -> str:
+    """The URL without credentials, query and fragment."""
+    return re.sub("//[^/@]*@", "//", url.partition("?")[0].partition("#")[0])
+
+
+def secrets_of(url: str, headers: Mapping[str, SecretStr]) -> list[str]:
+    """What in a URL and in headers must not come out in text."""
+    parts = URL(url)
+    hidden = [
+        value.get_secret_value() for name, value in headers.items() if name.lower() not in _OPEN_HEADERS
+    ]
+    query = [value for name, value in parts.query.items() if is_telling(name)]
+    return [*hidden, *query, parts.password or ""]
 
 
 def judge(answer: Answer, expect: Expression, extra: Values, place: str) -> Problem | None:
