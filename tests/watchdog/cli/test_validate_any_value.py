@@ -23,6 +23,7 @@ ENVIRON = {
     "DEPLOYER_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "SLACK_WEBHOOK": "https://hooks.slack.com/services/T0/B0/x",
     "PD_KEY": "0123456789abcdef0123456789abcdef",
+    "REDIS_URL": "redis://watchdog:SECRETCANARY@redis/0",
 }
 VALUES: list[Any] = [
     None,
