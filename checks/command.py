@@ -121,15 +121,7 @@ class CommandCheck:
 
     async def _execute(self, timeout_s: float) -> _Ended:
         """Run to the end or to a limit; nothing of it is left. Raises OSError if it cannot be started."""
-        variables = {name: value.get_secret_value() for name, value in self.environment.items()}
-        transport, heard = await asyncio.get_running_loop().subprocess_exec(
-            _Heard,
-            *self.argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            env={"PATH": os.environ.get("PATH", os.defpath), **variables},
-            cwd=self.cwd,
-            start_new_session=True,
-        )
+        transport, heard = await self._started()
         limit = ""
         try:
             async with asyncio.timeout(timeout_s):
@@ -137,18 +129,44 @@ class CommandCheck:
         except TimeoutError:
             limit = f"{timeout_s:g} s"
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(transport.get_pid(), signal.SIGKILL)
-            # A process that left the group may hold the pipes open for ever.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ENDING_S):
-                    await heard.closed.wait()
-            transport.close()
+            await _end(transport, heard)
         if heard.is_too_much:
             limit = f"{OUTPUT_BYTES_MAX} bytes of output"
         code = transport.get_returncode()
         # One that is not collected yet is one that we killed.
         return _Ended(-signal.SIGKILL if code is None else code, heard.text(_OUT), heard.text(_ERR), limit)
+
+    async def _started(self) -> _Process:
+        """A running process; when cancelled, what was just starting is ended with all its children."""
+        variables = {name: value.get_secret_value() for name, value in self.environment.items()}
+        starting = asyncio.ensure_future(
+            asyncio.get_running_loop().subprocess_exec(
+                _Heard,
+                *self.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                env={"PATH": os.environ.get("PATH", os.defpath), **variables},
+                cwd=self.cwd,
+                start_new_session=True,
+            )
+        )
+        try:
+            # Else asyncio would end the first process only, and wait for the pipes that the others hold.
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            with suppress(OSError, ValueError):
+                await _end(*await starting)
+            raise
+
+
+async def _end(transport: asyncio.SubprocessTransport, heard: _Heard) -> None:
+    """Kill what is left of the group and close the pipes."""
+    with suppress(ProcessLookupError):
+        os.killpg(transport.get_pid(), signal.SIGKILL)
+    # A process that left the group may hold the pipes open for ever.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ENDING_S):
+            await heard.closed.wait()
+    transport.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +206,9 @@ class _Heard(asyncio.SubprocessProtocol):
     def text(self, fd: int) -> str:
         """What was said there."""
         return self._output[fd].decode("utf-8", "replace")
+
+
+_Process = tuple[asyncio.SubprocessTransport, _Heard]
 
 
 def _kept(readings: Mapping[str, float], outcome: Outcome) -> dict[str, float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 from redis import exceptions
@@ -90,7 +90,8 @@ class RedisCheck:
         except ValueError as error:
             raise ValueError(f"expect: {error}") from None
         self._pool = _pool(self.url.get_secret_value())
-        self._mask = Mask([urlsplit(self.url.get_secret_value()).password or ""])
+        parts = urlsplit(self.url.get_secret_value())
+        self._mask = Mask([unquote(parts.password or ""), *parse_qs(parts.query).get("ssl_password", [])])
 
     async def run(self, world: World) -> CheckResult:
         """Observe once; see `Check.run`."""

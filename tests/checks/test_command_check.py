@@ -227,6 +227,34 @@ async def test_cancelled_it_leaves_no_process_and_no_pipe(
     assert pipes() <= before
 
 
+def marked(mark: str) -> list[str]:
+    """The processes that have that text in their environment, as they were started with."""
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            found += [environ.parent.name] if mark.encode() in environ.read_bytes() else []
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_cancelled_at_any_turn_of_its_start_it_leaves_no_process(
+    world: World, plugin: Plugin, tmp_path: Path, turns: int
+) -> None:
+    before = pipes()
+    mark = f"mark-of-{tmp_path}"
+    check = CommandCheck(argv=(plugin("sleep 600 & sleep 600"),), environment={"MARK": SecretStr(mark)})
+    running = asyncio.ensure_future(check.run(world))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running}, timeout=5.0)
+    assert running.cancelled()
+    wait_until(lambda: not marked(mark), timeout_s=2.0, what="its processes are gone")
+    assert pipes() <= before
+
+
 async def test_what_cannot_be_started_is_our_error(world: World, tmp_path: Path, plugin: Plugin) -> None:
     missing = await CommandCheck(argv=("/nowhere/check_x",)).run(world)
     assert missing.outcome == "error"

@@ -292,6 +292,11 @@ async def test_tls_that_is_none_fails(world: World) -> None:
     assert "TLS handshake failed" in result.because
 
 
+async def test_a_password_that_comes_back_is_masked(world: World) -> None:
+    result = await seen(world, b"-WRONGPASS not p@ss-word\r\n", user="u:p%40ss-word@")
+    assert (result.outcome, result.because) == ("error", "PING: refused by the server (not ***)")
+
+
 async def test_silence_is_a_failure_with_its_stage(world: World) -> None:
     result = await seen(world, b"")
     assert (result.outcome, result.because) == ("fail", "PING: no answer within 0.5 s (connecting)")
