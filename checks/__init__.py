@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from checks.command import CommandCheck
+from checks.dns import DnsCheck
+from checks.grpc import GrpcCheck
 from checks.http import HttpCheck
 from checks.reconcile import ReconcileCheck
+from checks.redis import RedisCheck
 from checks.replay import ReplayCheck
 from checks.scenario import ScenarioCheck
 from checks.schema import SchemaCheck
 from checks.sql import SqlCheck
 from checks.tcp import TcpCheck
 from checks.tls import TlsCheck
+from checks.websocket import WebsocketCheck
 
 # Kind as written in YAML -> dataclass whose fields are its configuration, a `checks.model.Check`.
 CHECKS: Mapping[str, type[Any]] = {
@@ -20,6 +25,11 @@ CHECKS: Mapping[str, type[Any]] = {
     "scenario": ScenarioCheck,
     "tcp": TcpCheck,
     "tls": TlsCheck,
+    "dns": DnsCheck,
+    "grpc": GrpcCheck,
+    "websocket": WebsocketCheck,
+    "redis": RedisCheck,
+    "command": CommandCheck,
     "sql": SqlCheck,
     "reconcile": ReconcileCheck,
     "replay": ReplayCheck,

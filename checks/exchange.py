@@ -150,6 +150,17 @@ def cookie_jar(*, keeps: bool) -> aiohttp.abc.AbstractCookieJar:
     return aiohttp.CookieJar(unsafe=True) if keeps else aiohttp.DummyCookieJar()
 
 
+def open_session(world: World, stages: Stages) -> aiohttp.ClientSession:
+    """A session over the connector of `world.http` for one connection, which fills `stages`."""
+    return aiohttp.ClientSession(
+        connector=world.http.connector,
+        connector_owner=False,
+        cookie_jar=cookie_jar(keeps=False),
+        timeout=aiohttp.ClientTimeout(total=None),
+        trace_configs=[_trace_config(has_names=True, stages=stages)],
+    )
+
+
 def identity(run_id: str, step: str = "") -> dict[str, str]:
     """The headers by which a service knows synthetic traffic and links it to its own traces."""
     span_id = hashlib.sha256(f"{run_id}/{step}".encode()).hexdigest()[:16]
@@ -214,7 +225,7 @@ async def exchange(
         outcome: Outcome = "error" if stages.at == RESOLVING else "fail"
         return Problem(outcome, f"{sent.place}: no answer within {round(timeout_s, 2):g} s ({stages.at})")
     except (aiohttp.ClientError, OSError) as error:
-        outcome, what = _blame(error)
+        outcome, what = blame_exchange(error)
         return Problem(outcome, f"{sent.place}: {what}")
     finally:
         WATCHER.reset(watching)
@@ -265,7 +276,7 @@ def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
     return headers
 
 
-def _blame(error: Exception) -> tuple[Outcome, str]:
+def blame_exchange(error: Exception) -> tuple[Outcome, str]:
     """Whose doing a failed exchange is, and one phrase for it that holds no URL."""
     match error:
         case aiohttp.ClientConnectorCertificateError() if isinstance(error.certificate_error, OSError):
@@ -273,7 +284,7 @@ def _blame(error: Exception) -> tuple[Outcome, str]:
         case aiohttp.ServerDisconnectedError():
             return "fail", "the connection was closed before an answer"
         case aiohttp.TooManyRedirects():
-            return "fail", f"more than {REDIRECTS_MAX} redirects"
+            return "fail", f"more than {len(error.history)} redirects"
         case _LeftHost():
             return "fail", f"redirected {error}, which is not followed; check that URL itself"
         case aiohttp.RedirectClientError():
@@ -334,8 +345,14 @@ async def _connect_ended(_: object, context: SimpleNamespace, __: object) -> Non
     stages.connect_s = (stages.connect_s or 0.0) + max(0.0, connected_s)
 
 
-def _trace_config(*, has_names: bool) -> aiohttp.TraceConfig:
-    config = aiohttp.TraceConfig()
+def _trace_config(*, has_names: bool, stages: Stages | None = None) -> aiohttp.TraceConfig:
+    """stages: of everything in the session, where a request cannot be given its own."""
+
+    def fixed(**_: object) -> SimpleNamespace:
+        return SimpleNamespace(trace_request_ctx=stages)
+
+    # Typed as a class by aiohttp, but only called.
+    config = aiohttp.TraceConfig() if stages is None else aiohttp.TraceConfig(fixed)  # type: ignore[arg-type]
     if has_names:
         config.on_dns_resolvehost_start.append(_dns_began)
         config.on_dns_resolvehost_end.append(_dns_ended)

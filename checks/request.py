@@ -148,27 +148,20 @@ class Request:
             raise ValueError("auth: excludes a header Authorization")
         if self.cookies and "cookie" in names:
             raise ValueError("cookies: excludes a header Cookie")
-        for name, value in self.headers.items():
-            if not _HEADER_NAME.fullmatch(name) or _LINE_BREAK.search(value.get_secret_value()):
-                raise ValueError(f"headers: {name!r} or its value cannot be sent as an HTTP header")
+        refuse_headers(self.headers)
         for name, value in self.cookies.items():
             if not _HEADER_NAME.fullmatch(name) or not _COOKIE_VALUE.fullmatch(value.get_secret_value()):
                 raise ValueError(f"cookies: {name!r} or its value cannot be sent as a cookie")
 
     def place(self) -> str:
         """Method and URL as written, placeholders included, without credentials and query."""
-        return f"{self.method} {re.sub('//[^/@]*@', '//', self.url.partition('?')[0].partition('#')[0])}"
+        return f"{self.method} {bare(self.url)}"
 
     def secrets(self) -> list[str]:
         """Everything in this request that must not come out in text, tokens of the last runs included."""
-        url = URL(PLACEHOLDER.sub("", self.url))
-        hidden = [
-            v.get_secret_value() for name, v in self.headers.items() if name.lower() not in _OPEN_HEADERS
-        ]
-        hidden += [value.get_secret_value() for value in self.cookies.values()]
-        query = [value for name, value in url.query.items() if is_telling(name)]
-        found = [*hidden, *telling_values([self.json, self.form, self._variables()]), *query]
-        found.append(url.password or "")
+        found = secrets_of(PLACEHOLDER.sub("", self.url), self.headers)
+        found += [value.get_secret_value() for value in self.cookies.values()]
+        found += telling_values([self.json, self.form, self._variables()])
         if self.proxy is not None:
             found.append(URL(self.proxy.get_secret_value()).password or "")
         if self.auth is not None:
@@ -332,6 +325,28 @@ def _refuse_unless_json(key: str, document: Any) -> None:
         json_module.dumps(document, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{key}: cannot be sent as JSON ({error})") from None
+
+
+def refuse_headers(headers: Mapping[str, SecretStr]) -> None:
+    """ValueError for a name or a value that cannot be sent as an HTTP header."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or _LINE_BREAK.search(value.get_secret_value()):
+            raise ValueError(f"headers: {name!r} or its value cannot be sent as an HTTP header")
+
+
+def bare(url: str) -> str:
+    """The URL without credentials, query and fragment."""
+    return re.sub("//[^/@]*@", "//", url.partition("?")[0].partition("#")[0])
+
+
+def secrets_of(url: str, headers: Mapping[str, SecretStr]) -> list[str]:
+    """What in a URL and in headers must not come out in text."""
+    parts = URL(url)
+    hidden = [
+        value.get_secret_value() for name, value in headers.items() if name.lower() not in _OPEN_HEADERS
+    ]
+    query = [value for name, value in parts.query.items() if is_telling(name)]
+    return [*hidden, *query, parts.password or ""]
 
 
 def judge(answer: Answer, expect: Expression, extra: Values, place: str) -> Problem | None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 from checks.blame import Problem
 from checks.databases.asking import ask
@@ -15,7 +14,7 @@ from checks.databases.statement import places, refuse_unless_query
 from checks.expression import Expression
 from checks.model import CheckResult, Outcome, Row, World
 from checks.text import finish
-from checks.values import plain, show
+from checks.values import plain, show_discreetly
 
 VARIABLES = {"rows": "list<dyn>", "total": "duration"}
 
@@ -69,7 +68,7 @@ class SqlCheck:
         self._has_succeeded = True
         total_s = world.mono_s() - began_s
         values = {"rows": plain(rows), "total": timedelta(seconds=total_s)}
-        judgement = self._expect.judge(values, _shown)
+        judgement = self._expect.judge(values, show_discreetly)
         outcome: Outcome = "pass" if judgement.kind == "true" else "fail"
         sign = " ok " if outcome == "pass" else "FAIL"
         return finish(
@@ -90,10 +89,3 @@ def _columns(rows: Sequence[Row]) -> dict[str, float]:
         if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
     }
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
-
-
-def _shown(value: Any) -> str:
-    """Numbers and structure as they are; texts of a database may be about people, so only their length."""
-    if isinstance(value, str):
-        return f"a text of {len(value)} characters"
-    return show(value)

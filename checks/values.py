@@ -86,3 +86,10 @@ def show(value: Any) -> str:
         case _:
             text = str(value)
     return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 1] + "…"
+
+
+def show_discreetly(value: Any) -> str:
+    """Numbers and structure as they are; texts that are stored may be about people, so only their length."""
+    if isinstance(value, str):
+        return f"a text of {len(value)} characters"
+    return show(value)

@@ -24,6 +24,7 @@ ENVIRON = {
     "SLACK_WEBHOOK": "https://hooks.slack.com/services/T0/B0/x",
     "PD_KEY": "0123456789abcdef0123456789abcdef",
     "LOGIN_SECRET": "client-secret-1",
+    "REDIS_URL": "redis://watchdog:SECRETCANARY@redis/0",
 }
 VALUES: list[Any] = [
     None,
