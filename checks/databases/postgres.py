@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from checks.blame import blame
 from checks.databases.statement import respell
+from checks.dialect import POSTGRES, Dialect
 from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable, Row
 
 CONNECTIONS_MAX = 2
@@ -45,6 +46,7 @@ class Postgres:
     """
 
     dsn: SecretStr
+    dialect: ClassVar[Dialect] = POSTGRES
     _slots: asyncio.Semaphore = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -29,6 +29,8 @@ def refuse_unless_query(sql: str) -> None:
     """
     tokens = [token for token in _TOKEN.finditer(sql) if token["word"] or token["end"]]
     first = tokens[0]["word"] if tokens else None
+    if any((token["word"] or "").lower() == "into" for token in tokens):
+        raise ValueError("holds INTO, which writes a table or a file; write a statement that only reads")
     if first is None or first.lower() not in _READING:
         raise ValueError(f"starts with {first or 'nothing'}; write one SELECT, WITH or VALUES statement")
     after_end = next((token.end() for token in tokens if token["end"]), len(sql))

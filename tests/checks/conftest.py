@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from checks.databases import DATABASES
 from checks.model import World
+from tests.support.databases import AnyDatabase, server_database, sqlite_database
+from tests.support.mariadb import MariadbServer, mariadb_server
 from tests.support.postgres import PostgresServer, postgres_server
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -57,3 +61,18 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     """One real PostgreSQL for the session; `postgres.create()` is a fresh database."""
     with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]:
+    """One real MariaDB for the session; `mariadb.create()` is a fresh database."""
+    with mariadb_server(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(params=sorted(DATABASES))
+def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> AnyDatabase:
+    """A new empty database, once of every kind."""
+    if request.param == "sqlite":
+        return sqlite_database(tmp_path)
+    return server_database(request.getfixturevalue({"mysql": "mariadb"}.get(request.param, request.param)))

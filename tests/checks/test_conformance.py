@@ -18,6 +18,7 @@ import pytest
 from pydantic import SecretStr, TypeAdapter
 
 from checks import CHECKS
+from checks.databases.mysql import Mysql
 from checks.databases.postgres import Postgres
 from checks.model import Check, CheckResult, Database, World, deadline_s
 from checks.text import BECAUSE_CHARS_MAX, DETAIL_CHARS_MAX, DETAILS_MAX
@@ -41,6 +42,12 @@ FACTORIES: Mapping[str, Callable[[int], dict[str, Any]]] = {
         "right": {"database": "peer", "query": QUERY},
         "settle_s": 0.1,
     },
+}
+
+# Kind of database server -> one at that loopback port.
+PEERS: Mapping[str, Callable[[int], Database]] = {
+    "mysql": lambda port: Mysql(dsn=SecretStr(f"mysql://u@127.0.0.1:{port}/d")),
+    "postgres": lambda port: Postgres(dsn=SecretStr(f"postgresql://u@127.0.0.1:{port}/d")),
 }
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -118,11 +125,10 @@ async def listening(talk: Talk) -> AsyncIterator[tuple[int, asyncio.Event]]:
         server.close()
 
 
-def built(kind: str, port: int, world: World) -> tuple[Check, World]:
+def built(kind: str, port: int, world: World, peer: str = "postgres") -> tuple[Check, World]:
     """A check of the kind that looks at the port, and the world it runs in."""
     check: Check = TypeAdapter(CHECKS[kind]).validate_python(FACTORIES[kind](port))
-    peer: Database = Postgres(dsn=SecretStr(f"postgresql://u@127.0.0.1:{port}/d"))
-    return check, replace(world, databases={"peer": peer}, timeout_s=TIMEOUT_S)
+    return check, replace(world, databases={"peer": PEERS[peer](port)}, timeout_s=TIMEOUT_S)
 
 
 def sockets() -> int:
@@ -171,6 +177,31 @@ async def test_a_faulty_peer_gives_a_result_in_time(world: World, kind: str, fau
     assert result.outcome == ("error" if fault == "giant" and kind in ("http", "scenario") else "fail"), (
         result
     )
+    await no_more_than(before)
+
+
+@pytest.mark.parametrize("peer", sorted(PEERS))
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+async def test_a_faulty_database_server_gives_a_result_in_time(world: World, peer: str, fault: str) -> None:
+    before = sockets()
+    async with listening(FAULTS[fault]) as (port, _):
+        check, seen = built("sql", port, world, peer)
+        result = await check.run(seen)
+    sound(result)
+    assert result.outcome == "fail", result
+    await no_more_than(before)
+
+
+@pytest.mark.parametrize("peer", sorted(PEERS))
+async def test_a_query_cancelled_while_connecting_leaves_no_socket(world: World, peer: str) -> None:
+    before = sockets()
+    async with listening(hang) as (port, met):
+        check, seen = built("sql", port, world, peer)
+        running = asyncio.ensure_future(check.run(replace(seen, timeout_s=30.0)))
+        await met.wait()
+        running.cancel()
+        await asyncio.wait({running}, timeout=5.0)
+        assert running.cancelled()
     await no_more_than(before)
 
 

@@ -65,10 +65,7 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
     """A cluster in `folder`, as another user when we are root; skips where PostgreSQL is not installed."""
     initdb = binary("initdb", PACKAGE, also_in=FOLDERS)
     postgres = binary("postgres", PACKAGE, also_in=FOLDERS)
-    as_other: tuple[str, ...] = ()
-    if os.geteuid() == 0:
-        setpriv = binary("setpriv", "util-linux")
-        as_other = (setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    as_other = as_nobody()
     home = folder / "pg"
     home.mkdir()
     if as_other:
@@ -94,6 +91,14 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
         finally:
             # Fast shutdown: SIGTERM would wait for sessions a failed test left open.
             process.send_signal(signal.SIGINT)
+
+
+def as_nobody() -> tuple[str, ...]:
+    """What to put before a command that must not run as root; empty for other users."""
+    if os.geteuid() != 0:
+        return ()
+    setpriv = binary("setpriv", "util-linux")
+    return (setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 
 def let_through(folder: Path) -> None:
