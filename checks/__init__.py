@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from checks.freshness import FreshnessCheck
 from checks.http import HttpCheck
+from checks.lag import LagCheck
+from checks.ledger import LedgerCheck
 from checks.reconcile import ReconcileCheck
+from checks.rows import RowsCheck
 from checks.scenario import ScenarioCheck
 from checks.sql import SqlCheck
 from checks.tcp import TcpCheck
+from checks.volume import VolumeCheck
 
 # Kind as written in YAML -> dataclass whose fields are its configuration, a `checks.model.Check`.
 CHECKS: Mapping[str, type[Any]] = {
@@ -18,4 +23,9 @@ CHECKS: Mapping[str, type[Any]] = {
     "tcp": TcpCheck,
     "sql": SqlCheck,
     "reconcile": ReconcileCheck,
+    "freshness": FreshnessCheck,
+    "volume": VolumeCheck,
+    "rows": RowsCheck,
+    "ledger": LedgerCheck,
+    "lag": LagCheck,
 }

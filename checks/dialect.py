@@ -32,10 +32,15 @@ class Dialect:
         )
 
     def compared(self, column: str, sign: str, place: str, epoch: Epoch | None) -> str:
-        """The condition `column sign place`. column: already quoted; place: a `:name` of epoch seconds."""
-        if epoch is None:
-            return f"{self.column.format(column=column)} {sign} {self.instant.format(place=place)}"
-        return f"{column} {sign} {place}" if epoch == "s" else f"{column} / 1000.0 {sign} {place}"
+        """The condition `column sign place`, where the place has the value `as_stored`. column: quoted."""
+        if epoch is not None:
+            return f"{column} {sign} {place}"
+        return f"{self.column.format(column=column)} {sign} {self.instant.format(place=place)}"
+
+
+def as_stored(seconds: float, epoch: Epoch | None) -> float:
+    """A moment in the unit of the column: converting the value and not the column leaves its index usable."""
+    return seconds * 1000.0 if epoch == "ms" else seconds
 
 
 # PostgreSQL infers the type of the place from the column beside it, so the value is fitted, not the SQL.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from checks.blame import Problem
 from checks.databases.asking import ask
 from checks.databases.statement import places, refuse_unless_query
 from checks.model import CheckResult, Row, World
-from checks.text import finish
+from checks.text import finish, hidden
 
 KEYS_SHOWN_MAX = 5
 PARAMETERS = frozenset({"since", "until"})
@@ -130,10 +129,10 @@ class ReconcileCheck:
         if not wrong:
             return finish("pass", readings=readings, details=details)
         kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(wrong.values()).most_common())
-        keys = [_hidden(key) for key in sorted(wrong, key=str)[:KEYS_SHOWN_MAX]]
+        keys = [hidden(key) for key in sorted(wrong, key=str)[:KEYS_SHOWN_MAX]]
         share = readings["mismatches_per_million"]
         because = f"{len(wrong)} of {compared} keys differ ({share:.0f} per million): {kinds}"
-        details += [f"{_hidden(key)} {wrong[key]}" for key in sorted(wrong, key=str)[:KEYS_SHOWN_MAX]]
+        details += [f"{hidden(key)} {wrong[key]}" for key in sorted(wrong, key=str)[:KEYS_SHOWN_MAX]]
         return finish("fail", f"{because}; keys {', '.join(keys)}", readings=readings, details=details)
 
 
@@ -199,8 +198,3 @@ def _same(value: Any) -> Any:
         case None | str() | int() | Decimal() | bytes() | datetime():
             return value
     return str(value)
-
-
-def _hidden(key: Any) -> str:
-    """A key as it may be shown: the beginning of its SHA-256, so that nobody's name or number comes out."""
-    return "#" + hashlib.sha256(str(key).encode()).hexdigest()[:8]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -85,3 +86,8 @@ def one_line(text: str, chars_max: int) -> str:
     """Control characters become blanks; what is too long is cut and says so by `…`."""
     text = _CONTROL.sub(" ", text)
     return text if len(text) <= chars_max else text[: chars_max - 1] + "…"
+
+
+def hidden(key: Any) -> str:
+    """A key as it may be shown: the beginning of its SHA-256, so that nobody's name or number comes out."""
+    return "#" + hashlib.sha256(str(key).encode()).hexdigest()[:8]

@@ -133,7 +133,9 @@ async def _read(
 
 
 def _fitted(value: Any, kind: str) -> Any:
-    """Epoch seconds as the type the server inferred for the place."""
+    """Epoch seconds, or a decimal, as the type the server inferred for the place."""
+    if isinstance(value, Decimal) and kind != "numeric":
+        return float(value) if kind in ("float4", "float8") else int(value)
     if not isinstance(value, float):
         return value
     match kind:

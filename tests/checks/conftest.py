@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -14,8 +14,6 @@ from aiohttp import web
 from checks.databases import DATABASES
 from checks.model import World
 from tests.support.databases import AnyDatabase, server_database, sqlite_database
-from tests.support.mariadb import MariadbServer, mariadb_server
-from tests.support.postgres import PostgresServer, postgres_server
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[..., Awaitable[str]]
@@ -54,20 +52,6 @@ async def serve() -> AsyncIterator[Serve]:
     yield start
     for runner in runners:
         await runner.cleanup()
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """One real PostgreSQL for the session; `postgres.create()` is a fresh database."""
-    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]:
-    """One real MariaDB for the session; `mariadb.create()` is a fresh database."""
-    with mariadb_server(tmp_path_factory.mktemp("mariadb")) as server:
-        yield server
 
 
 @pytest.fixture(params=sorted(DATABASES))

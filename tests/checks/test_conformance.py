@@ -36,12 +36,23 @@ FACTORIES: Mapping[str, Callable[[int], dict[str, Any]]] = {
         "cleanup_timeout_s": TIMEOUT_S,
     },
     "tcp": lambda port: {"host": "127.0.0.1", "port": port, "send": "PING", "expect": "PONG"},
-    "sql": lambda port: {"database": "peer", "query": QUERY, "expect": "size(rows) == 1"},
-    "reconcile": lambda port: {
+    "sql": lambda _: {"database": "peer", "query": QUERY, "expect": "size(rows) == 1"},
+    "reconcile": lambda _: {
         "left": {"database": "peer", "query": QUERY},
         "right": {"database": "peer", "query": QUERY},
         "settle_s": 0.1,
     },
+    "freshness": lambda _: {"database": "peer", "table": "t", "column": "at", "max_age_s": 60.0},
+    "volume": lambda _: {
+        "database": "peer",
+        "table": "t",
+        "column": "at",
+        "window_s": 60.0,
+        "at_least": 1,
+    },
+    "rows": lambda _: {"database": "peer", "table": "t", "not_null": ["id"]},
+    "lag": lambda _: {"database": "peer", "table": "t", "column": "at", "max_lag_s": 60.0},
+    "ledger": lambda _: {"database": "peer", "table": "t", "transaction": "tx", "amount": "amount"},
 }
 
 # Kind of database server -> one at that loopback port.
