@@ -16,7 +16,8 @@ class FreshnessCheck(TableCheck):
     A row more than one minute in the future does not count: one wrong clock would keep the table fresh for
     years. With an index on the column the check costs one look-up.
     column: when a row came to be, or was changed; a time (UTC where it has no zone) or a number with `epoch`.
-    epoch: the column holds numbers: seconds (s) or milliseconds (ms) since 1970. Readings: age_s, total_s.
+    epoch: the column holds numbers: seconds (s) or milliseconds (ms) since 1970.
+    max_age_s: of the newest row. Readings: age_s, total_s.
     """
 
     column: str

@@ -15,8 +15,9 @@ class LagCheck(TableCheck):
 
     where: SQL condition on the rows that still wait, as in `sent_at is null`, with plain column names.
     column: since when a row waits; a time (UTC where it has no zone) or a number with `epoch`.
-    max_pending: so many may wait at once. epoch: the column holds numbers: seconds (s) or milliseconds (ms)
-    since 1970. Readings: lag_s (of the oldest row that waits; 0 for none), pending, total_s.
+    epoch: the column holds numbers: seconds (s) or milliseconds (ms) since 1970.
+    max_lag_s: of the oldest row that waits. max_pending: so many may wait at once.
+    Readings: lag_s (of the oldest row that waits; 0 for none), pending, total_s.
     """
 
     column: str

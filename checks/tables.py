@@ -35,6 +35,7 @@ class Told:
 class Since:
     """Only the rows of the last `window`.
 
+    window_s: how long ago they may be.
     column: when a row came to be, or was changed; a time (UTC where it has no zone) or a number with `epoch`.
     epoch: the column holds numbers: seconds (s) or milliseconds (ms) since 1970.
     """
@@ -148,8 +149,8 @@ class Look:
 class TableCheck:
     """One table of a database; the base of the kinds that write the SQL themselves.
 
-    table: `orders` or `shop.orders`, as the catalogue spells it. where: SQL condition on the rows that count,
-    with plain column names.
+    database: its name under `databases`. table: `orders` or `shop.orders`, as the catalogue spells it.
+    where: SQL condition on the rows that count, with plain column names.
     """
 
     database: str

@@ -15,6 +15,7 @@ class VolumeCheck(TableCheck):
 
     column: when a row came to be; a time (UTC where it has no zone) or a number with `epoch`.
     epoch: the column holds numbers: seconds (s) or milliseconds (ms) since 1970.
+    window_s: how far to look back. at_least: fewer rows are a failure. at_most: more rows are a failure.
     Readings: rows, rows_per_minute, total_s.
     """
 

@@ -71,7 +71,8 @@ def _postgres(role: str, password: str, database: str, tables: Sequence[str]) ->
     return [
         *sql,
         f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {who};",
-        "-- Before PostgreSQL 15 everybody may create tables there: REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
+        "-- Before PostgreSQL 15 everybody may create tables there, unless you",
+        "-- REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
         "-- Also the tables that whoever runs this creates later:",
         f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {who};",
     ]

@@ -23,6 +23,7 @@ ENVIRON: Mapping[str, str] = {
     "DEPLOYER_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "SLACK_WEBHOOK": "https://hooks.slack.com/services/T0/B0/SECRETCANARY",
     "PD_KEY": "0123456789abcdef0123456789abcdef",
+    "STOCK_DSN": "mysql://u:SECRETCANARY@stock/db",
     # The files of the example do not exist here; overrides win before they are looked for.
     "WATCHDOG__DATABASES__ORDERS__DSN": "postgresql://u:SECRETCANARY@orders/db",
     "WATCHDOG__DATABASES__PAYMENTS__DSN": "postgresql://u:SECRETCANARY@payments/db",
