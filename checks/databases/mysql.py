@@ -212,8 +212,8 @@ async def _restrict(connection: Any, timeout_s: float) -> None:
         else f"max_execution_time = {max(1, int(timeout_s * 1000))}"
     )
     async with connection.cursor() as cursor:
-        # Without backslash escapes the server reads texts as `statement.py` does. Of what it warns about the
-        # client would write a log, with values of the rows in it: it shall keep its warnings.
+        # Without backslash escapes the server reads texts as `statement.py` does. What it warns about the
+        # client would log, and a warning may quote a value: it shall keep its warnings.
         await cursor.execute(
             f"SET SESSION {statement}, SESSION lock_wait_timeout = {LOCK_TIMEOUT_S},"
             f" SESSION innodb_lock_wait_timeout = {LOCK_TIMEOUT_S}, SESSION wait_timeout = {whole_s},"
