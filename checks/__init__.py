@@ -10,6 +10,7 @@ from checks.http import HttpCheck
 from checks.lag import LagCheck
 from checks.ledger import LedgerCheck
 from checks.reconcile import ReconcileCheck
+from checks.replication import ReplicationCheck
 from checks.rows import RowsCheck
 from checks.scenario import ScenarioCheck
 from checks.sql import SqlCheck
@@ -28,4 +29,5 @@ CHECKS: Mapping[str, type[Any]] = {
     "rows": RowsCheck,
     "ledger": LedgerCheck,
     "lag": LagCheck,
+    "replication": ReplicationCheck,
 }

@@ -52,6 +52,7 @@ FACTORIES: Mapping[str, Callable[[int], dict[str, Any]]] = {
     },
     "rows": lambda _: {"database": "peer", "table": "t", "not_null": ["id"]},
     "lag": lambda _: {"database": "peer", "table": "t", "column": "at", "max_lag_s": 60.0},
+    "replication": lambda _: {"database": "peer", "max_lag_s": 60.0},
     "ledger": lambda _: {"database": "peer", "table": "t", "transaction": "tx", "amount": "amount"},
 }
 

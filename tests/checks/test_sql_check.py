@@ -148,6 +148,21 @@ async def test_postgres_gives_way_to_a_lock(postgres: PostgresServer) -> None:
         await migration.close()
 
 
+async def test_postgres_runs_no_query_that_costs_too_much(postgres: PostgresServer) -> None:
+    name = postgres.create()
+    postgres.execute("create table t as select n from generate_series(1, 20000) n; analyze t", name)
+    database = Postgres(dsn=SecretStr(postgres.dsn(name)), cost_max=500.0)
+    assert await query(database, "select n from t where n > :since limit 1", since=7.0) == [{"n": 8}]
+    with pytest.raises(DatabaseUnable, match=r"not run: its plan costs \d+, more than cost_max"):
+        await query(database, "select count(*) from t a, t b where a.n > :since", since=7.0)
+
+
+def test_a_cost_that_is_none_is_refused() -> None:
+    for cost in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"^cost_max: write a number above 0"):
+            Postgres(dsn=SecretStr("postgresql://u@h/d"), cost_max=cost)
+
+
 async def test_postgres_works_behind_a_transaction_pooler(postgres: PostgresServer, tmp_path: Path) -> None:
     pgbouncer = binary("pgbouncer", "pgbouncer")
     name, port = postgres.create(), free_port()

@@ -18,6 +18,7 @@ from tests.support.postgres import NOBODY, as_nobody, let_through
 from tests.support.servers import binary, free_port, is_listening, running
 
 PACKAGE = "mariadb-server"
+LOG_SIZE = "--innodb-log-file-size=4M"
 
 
 @dataclass(slots=True)
@@ -90,6 +91,7 @@ def mariadb_server(folder: Path, *options: str) -> Iterator[MariadbServer]:
         "--no-defaults",
         "--auth-root-authentication-method=normal",
         "--skip-test-db",
+        LOG_SIZE,
         f"--datadir={home / 'data'}",
         cwd=home,
     )
@@ -97,7 +99,9 @@ def mariadb_server(folder: Path, *options: str) -> Iterator[MariadbServer]:
     command = [*as_other, mariadbd, "--no-defaults", f"--datadir={home / 'data'}", f"--socket={home / 's'}"]
     command += [f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={home / 'pid'}"]
     command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--skip-name-resolve"]
-    command += ["--innodb-fast-shutdown=3", "--innodb-log-file-size=4M"]
+    # A binary log, so that a test can start a replica of it.
+    command += ["--server-id=1", f"--log-bin={home / 'binlog'}"]
+    command += ["--innodb-fast-shutdown=3", LOG_SIZE]
     command += [f"--ssl-cert={certificate}", f"--ssl-key={home / 'key.pem'}", *options]
     with running(command, ready=lambda: is_listening(port), log=folder / "mariadb.log", cwd=home):
         yield MariadbServer(port=port, authority=certificate)

@@ -64,7 +64,6 @@ class PostgresServer:
 def postgres_server(folder: Path) -> Iterator[PostgresServer]:
     """A cluster in `folder`, as another user when we are root; skips where PostgreSQL is not installed."""
     initdb = binary("initdb", PACKAGE, also_in=FOLDERS)
-    postgres = binary("postgres", PACKAGE, also_in=FOLDERS)
     as_other = as_nobody()
     home = folder / "pg"
     home.mkdir()
@@ -77,15 +76,45 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
         capture_output=True,
         cwd=home,
     )
+    with _serving(home / "data", as_other, folder / "postgres.log") as server:
+        yield server
+
+
+@contextmanager
+def postgres_replica(primary: PostgresServer, folder: Path) -> Iterator[PostgresServer]:
+    """A streaming replica of that cluster."""
+    basebackup = binary("pg_basebackup", PACKAGE, also_in=FOLDERS)
+    home = folder / "pg"
+    home.mkdir()
+    if primary.as_other:
+        shutil.chown(home, NOBODY, NOBODY)
+        let_through(home)
+    where = ["-D", str(home / "data"), "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
+    command = [
+        *primary.as_other,
+        basebackup,
+        *where,
+        "--write-recovery-conf",
+        "--checkpoint=fast",
+        "--no-sync",
+    ]
+    subprocess.run(command, check=True, capture_output=True, cwd=home)
+    with _serving(home / "data", primary.as_other, folder / "postgres.log") as server:
+        yield server
+
+
+@contextmanager
+def _serving(data: Path, as_other: tuple[str, ...], log: Path) -> Iterator[PostgresServer]:
+    """The server of a data folder, until it has ended."""
     port = free_port()
-    command = [*as_other, postgres, "-D", str(home / "data"), "-p", str(port), "-h", "127.0.0.1", "-k", ""]
-    command += ["-F", "-c", "shared_buffers=16MB", "-c", "timezone=UTC"]
+    command = [*as_other, binary("postgres", PACKAGE, also_in=FOLDERS), "-D", str(data), "-p", str(port)]
+    command += ["-h", "127.0.0.1", "-k", "", "-F", "-c", "shared_buffers=16MB", "-c", "timezone=UTC"]
     ready = [binary("pg_isready", PACKAGE, also_in=FOLDERS), "-q", "-h", "127.0.0.1", "-p", str(port)]
 
     def is_ready() -> bool:
         return subprocess.run(ready, check=False).returncode == 0
 
-    with running(command, ready=is_ready, log=folder / "postgres.log", cwd=home) as process:
+    with running(command, ready=is_ready, log=log, cwd=data.parent) as process:
         try:
             yield PostgresServer(port=port, as_other=as_other)
         finally:
