@@ -34,9 +34,10 @@ def shop(mariadb: MariadbServer) -> str:
            insert into orders values (1, 12345678901234567890.0000000001), (2, 0.10);
            create table hidden (a int); create table gone (a int);
            create view stale as select a from gone; drop table gone;
-           create function one() returns int return 1;
+           create function one() returns int no sql return 1;
            delimiter //
-           create function writes() returns int begin insert into orders values (9, 9); return 1; end//
+           create function writes() returns int deterministic
+           begin insert into orders values (9, 9); return 1; end//
            delimiter ;
            create user reader identified by 'sesame';
            create user single identified by 'sesame' with max_user_connections 1;""",
