@@ -7,16 +7,22 @@ from typing import Any
 
 from checks.command import CommandCheck
 from checks.dns import DnsCheck
+from checks.freshness import FreshnessCheck
 from checks.grpc import GrpcCheck
 from checks.http import HttpCheck
+from checks.lag import LagCheck
+from checks.ledger import LedgerCheck
 from checks.reconcile import ReconcileCheck
 from checks.redis import RedisCheck
 from checks.replay import ReplayCheck
+from checks.replication import ReplicationCheck
+from checks.rows import RowsCheck
 from checks.scenario import ScenarioCheck
 from checks.schema import SchemaCheck
 from checks.sql import SqlCheck
 from checks.tcp import TcpCheck
 from checks.tls import TlsCheck
+from checks.volume import VolumeCheck
 from checks.websocket import WebsocketCheck
 
 # Kind as written in YAML -> dataclass whose fields are its configuration, a `checks.model.Check`.
@@ -34,4 +40,10 @@ CHECKS: Mapping[str, type[Any]] = {
     "reconcile": ReconcileCheck,
     "replay": ReplayCheck,
     "schema": SchemaCheck,
+    "freshness": FreshnessCheck,
+    "volume": VolumeCheck,
+    "rows": RowsCheck,
+    "ledger": LedgerCheck,
+    "lag": LagCheck,
+    "replication": ReplicationCheck,
 }

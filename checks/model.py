@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol
 
 import aiohttp
 
+from checks.dialect import Dialect
+
 Outcome = Literal["pass", "fail", "error"]
 
 Row = Mapping[str, Any]
@@ -56,6 +58,11 @@ class DatabaseFailed(Exception):
 
 class Database(Protocol):
     """A database opened read-only; kinds are listed in `checks.databases.DATABASES`."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How this engine spells what the checks write themselves."""
+        ...
 
     async def query(
         self, sql: str, params: Mapping[str, Any], *, timeout_s: float, rows_max: int

@@ -8,12 +8,13 @@ because PgBouncer refuses such settings at connection time and would leak them b
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -21,6 +22,7 @@ from pydantic import SecretStr
 
 from checks.blame import blame
 from checks.databases.statement import respell
+from checks.dialect import POSTGRES, Dialect
 from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable, Row
 
 CONNECTIONS_MAX = 2
@@ -42,9 +44,12 @@ class Postgres:
     dsn: postgresql://user:password@host:port/database. Use a role that may only read.
     Times given as parameters are epoch seconds and become what the query compares them with: timestamptz,
     timestamp (UTC), date, or the number itself.
+    cost_max: a query whose plan costs more (total cost as EXPLAIN shows it) is not run, which is an `error`.
     """
 
     dsn: SecretStr
+    cost_max: float | None = None
+    dialect: ClassVar[Dialect] = POSTGRES
     _slots: asyncio.Semaphore = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +65,8 @@ class Postgres:
             # Missing at connection time, it would look like a server that is not there.
             if key in ("sslrootcert", "sslcert", "sslkey", "sslcrl") and not Path(files[-1]).is_file():
                 raise ValueError(f"dsn: {key} names a file that is not there")
+        if self.cost_max is not None and not 0 < self.cost_max < math.inf:
+            raise ValueError("cost_max: write a number above 0, as EXPLAIN shows costs")
         self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
 
     async def query(
@@ -86,7 +93,7 @@ class Postgres:
                     server_settings={"application_name": APPLICATION_NAME},
                 )
                 stage = "running the statement"
-                records = await _read(connection, numbered, arguments, timeout_s, rows_max)
+                records = await self._read(connection, numbered, arguments, timeout_s, rows_max)
                 await connection.close(timeout=CLOSE_TIMEOUT_S)
         except TimeoutError:
             if stage == "connecting":
@@ -111,27 +118,34 @@ class Postgres:
     async def close(self) -> None:
         """Nothing is held between queries."""
 
-
-async def _read(
-    connection: Any, sql: str, arguments: Sequence[Any], timeout_s: float, rows_max: int
-) -> list[Any]:
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        statement_ms = max(1, int(timeout_s * 1000))
-        await connection.execute(
-            f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
-            f"SET LOCAL idle_in_transaction_session_timeout = {statement_ms}"
-        )
-        # Unnamed: a named one would outlive the transaction on a connection that PgBouncer shares.
-        statement = await connection.prepare(sql, name="")
-        kinds = [parameter.name for parameter in statement.get_parameters()]
-        fitted = [_fitted(value, kind) for value, kind in zip(arguments, kinds, strict=True)]
-        cursor = await statement.cursor(*fitted)
-        records: list[Any] = await cursor.fetch(rows_max + 1)
-    return records
+    async def _read(
+        self, connection: Any, sql: str, arguments: Sequence[Any], timeout_s: float, rows_max: int
+    ) -> list[Any]:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            statement_ms = max(1, int(timeout_s * 1000))
+            await connection.execute(
+                f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
+                f"SET LOCAL idle_in_transaction_session_timeout = {statement_ms}"
+            )
+            # Unnamed: a named one would outlive the transaction on a connection that PgBouncer shares.
+            statement = await connection.prepare(sql, name="")
+            kinds = [parameter.name for parameter in statement.get_parameters()]
+            fitted = [_fitted(value, kind) for value, kind in zip(arguments, kinds, strict=True)]
+            if self.cost_max is not None:
+                (plan,) = await statement.explain(*fitted)
+                if (cost := float(plan["Plan"]["Total Cost"])) > self.cost_max:
+                    raise DatabaseUnable(f"not run: its plan costs {cost:.0f}, more than cost_max")
+                # Explaining took the place of the unnamed statement.
+                statement = await connection.prepare(sql, name="")
+            cursor = await statement.cursor(*fitted)
+            records: list[Any] = await cursor.fetch(rows_max + 1)
+        return records
 
 
 def _fitted(value: Any, kind: str) -> Any:
-    """Epoch seconds as the type the server inferred for the place."""
+    """Epoch seconds, or a decimal, as the type the server inferred for the place."""
+    if isinstance(value, Decimal) and kind != "numeric":
+        return float(value) if kind in ("float4", "float8") else int(value)
     if not isinstance(value, float):
         return value
     match kind:

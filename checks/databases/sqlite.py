@@ -8,10 +8,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
+from checks.dialect import SQLITE, Dialect
 from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable, Row
 
 PROGRESS_OPS = 1000  # virtual machine steps between two looks at the stop flag: far below a millisecond
@@ -29,6 +31,7 @@ class Sqlite:
     """
 
     path: str
+    dialect: ClassVar[Dialect] = SQLITE
 
     def __post_init__(self) -> None:
         if not self.path or "\0" in self.path or self.path == ":memory:":
@@ -60,7 +63,7 @@ class Sqlite:
                 connection.execute("PRAGMA query_only = ON")
                 connection.set_progress_handler(stop.is_set, PROGRESS_OPS)
                 connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-                cursor = connection.execute(sql, dict(params))
+                cursor = connection.execute(sql, {name: _bound(value) for name, value in params.items()})
                 names = [column[0] for column in cursor.description or ()]
                 rows = cursor.fetchmany(rows_max + 1)
         except sqlite3.Error as error:
@@ -68,6 +71,13 @@ class Sqlite:
         if len(rows) > rows_max:
             raise DatabaseUnable(f"more than {rows_max} rows; narrow the query or raise rows_max")
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _bound(value: Any) -> Any:
+    """SQLite knows no decimals: a whole one becomes an integer, another the nearest double."""
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value == value.to_integral_value() else float(value)
 
 
 def _told(error: sqlite3.Error) -> DatabaseUnable | DatabaseFailed:

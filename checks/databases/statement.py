@@ -30,12 +30,33 @@ def refuse_unless_query(sql: str) -> None:
     """
     tokens = [token for token in _TOKEN.finditer(sql) if token["word"] or token["end"]]
     first = tokens[0]["word"] if tokens else None
+    if any((token["word"] or "").lower() == "into" for token in tokens):
+        raise ValueError("holds INTO, which writes a table or a file; write a statement that only reads")
     if first is None or first.lower() not in _READING:
         raise ValueError(f"starts with {first or 'nothing'}; write one SELECT, WITH or VALUES statement")
     after_end = next((token.end() for token in tokens if token["end"]), len(sql))
     rest = re.sub(r"--[^\n]*|/\*.*?\*/", "", sql[after_end:], flags=re.DOTALL)
     if rest.strip().strip(";").strip():
         raise ValueError("holds more than one statement; write one SELECT, WITH or VALUES statement")
+
+
+def refuse_unless_condition(sql: str) -> None:
+    """ValueError unless `sql` can stand between two brackets as one condition, without `:name` places."""
+    bare = _TOKEN.sub(lambda token: token[0] if token["word"] or token["place"] or token["end"] else " ", sql)
+    words = re.findall(r"\w+", bare.lower())
+    if not words or words[0] == "where":
+        raise ValueError("write a condition, without WHERE, as in: state = 'paid'")
+    if ";" in bare or "into" in words or "/*" in bare or re.search("['\"`]", bare):
+        raise ValueError("holds `;`, INTO, or a quote or comment that is not closed; write one condition")
+    if unknown := places(sql):
+        raise ValueError(f":{min(unknown)} has no value here")
+    depth = 0
+    for bracket in re.findall("[()]", bare):
+        depth += 1 if bracket == "(" else -1
+        if depth < 0:
+            break
+    if depth:
+        raise ValueError("the brackets do not match")
 
 
 def places(sql: str) -> set[str]:

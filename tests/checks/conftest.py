@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from checks.databases import DATABASES
 from checks.model import World
 from tests.support.certificates import Authority
-from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.databases import AnyDatabase, server_database, sqlite_database
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[..., Awaitable[str]]
@@ -54,13 +56,14 @@ async def serve() -> AsyncIterator[Serve]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """One real PostgreSQL for the session; `postgres.create()` is a fresh database."""
-    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A certificate authority that nobody trusts but who is told to."""
     return Authority.create(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(params=sorted(DATABASES))
+def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> AnyDatabase:
+    """A new empty database, once of every kind."""
+    if request.param == "sqlite":
+        return sqlite_database(tmp_path)
+    return server_database(request.getfixturevalue({"mysql": "mariadb"}.get(request.param, request.param)))

@@ -19,6 +19,7 @@ import pytest
 from pydantic import SecretStr, TypeAdapter
 
 from checks import CHECKS
+from checks.databases.mysql import Mysql
 from checks.databases.postgres import Postgres
 from checks.model import Check, CheckResult, Database, World, deadline_s
 from checks.text import BECAUSE_CHARS_MAX, DETAIL_CHARS_MAX, DETAILS_MAX
@@ -54,8 +55,8 @@ FACTORIES: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "websocket": lambda port: {"url": f"ws://127.0.0.1:{port}/", "expect": "json.ok"},
     "redis": lambda port: {"url": f"redis://127.0.0.1:{port}/0", "command": ["PING"]},
     "command": lambda port: {"argv": [sys.executable, "-I", "-S", "-c", PLUGIN, str(port)]},
-    "sql": lambda port: {"database": "peer", "query": QUERY, "expect": "size(rows) == 1"},
-    "reconcile": lambda port: {
+    "sql": lambda _: {"database": "peer", "query": QUERY, "expect": "size(rows) == 1"},
+    "reconcile": lambda _: {
         "left": {"database": "peer", "query": QUERY},
         "right": {"database": "peer", "query": QUERY},
         "settle_s": 0.1,
@@ -72,6 +73,24 @@ FACTORIES: Mapping[str, Callable[[int], dict[str, Any]]] = {
         "settle_s": 0.1,
     },
     "schema": lambda _: {"database": "peer"},
+    "freshness": lambda _: {"database": "peer", "table": "t", "column": "at", "max_age_s": 60.0},
+    "volume": lambda _: {
+        "database": "peer",
+        "table": "t",
+        "column": "at",
+        "window_s": 60.0,
+        "at_least": 1,
+    },
+    "rows": lambda _: {"database": "peer", "table": "t", "not_null": ["id"]},
+    "lag": lambda _: {"database": "peer", "table": "t", "column": "at", "max_lag_s": 60.0},
+    "replication": lambda _: {"database": "peer", "max_lag_s": 60.0},
+    "ledger": lambda _: {"database": "peer", "table": "t", "transaction": "tx", "amount": "amount"},
+}
+
+# Kind of database server -> one at that loopback port.
+PEERS: Mapping[str, Callable[[int], Database]] = {
+    "mysql": lambda port: Mysql(dsn=SecretStr(f"mysql://u@127.0.0.1:{port}/d")),
+    "postgres": lambda port: Postgres(dsn=SecretStr(f"postgresql://u@127.0.0.1:{port}/d")),
 }
 
 # The gRPC library gives up connecting only when the time is over, also after it was cancelled.
@@ -152,11 +171,10 @@ async def listening(talk: Talk) -> AsyncIterator[tuple[int, asyncio.Event]]:
         server.close()
 
 
-def built(kind: str, port: int, world: World) -> tuple[Check, World]:
+def built(kind: str, port: int, world: World, peer: str = "postgres") -> tuple[Check, World]:
     """A check of the kind that looks at the port, and the world it runs in."""
     check: Check = TypeAdapter(CHECKS[kind]).validate_python(FACTORIES[kind](port))
-    peer: Database = Postgres(dsn=SecretStr(f"postgresql://u@127.0.0.1:{port}/d"))
-    return check, replace(world, databases={"peer": peer}, timeout_s=TIMEOUT_S)
+    return check, replace(world, databases={"peer": PEERS[peer](port)}, timeout_s=TIMEOUT_S)
 
 
 def sockets() -> int:
@@ -217,6 +235,31 @@ async def test_a_faulty_peer_gives_a_result_in_time(world: World, kind: str, fau
     assert result.outcome == ("error" if fault == "giant" and kind in ("http", "scenario") else "fail"), (
         result
     )
+    await no_more_than(before)
+
+
+@pytest.mark.parametrize("peer", sorted(PEERS))
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+async def test_a_faulty_database_server_gives_a_result_in_time(world: World, peer: str, fault: str) -> None:
+    before = sockets()
+    async with listening(FAULTS[fault]) as (port, _):
+        check, seen = built("sql", port, world, peer)
+        result = await check.run(seen)
+    sound(result)
+    assert result.outcome == "fail", result
+    await no_more_than(before)
+
+
+@pytest.mark.parametrize("peer", sorted(PEERS))
+async def test_a_query_cancelled_while_connecting_leaves_no_socket(world: World, peer: str) -> None:
+    before = sockets()
+    async with listening(hang) as (port, met):
+        check, seen = built("sql", port, world, peer)
+        running = asyncio.ensure_future(check.run(replace(seen, timeout_s=30.0)))
+        await met.wait()
+        running.cancel()
+        await asyncio.wait({running}, timeout=5.0)
+        assert running.cancelled()
     await no_more_than(before)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ import asyncpg
 import pytest
 from pydantic import SecretStr, TypeAdapter
 
-from checks.databases import DATABASES
 from checks.databases.postgres import Postgres
 from checks.databases.sqlite import Sqlite
 from checks.model import Database, DatabaseFailed, DatabaseMismatch, DatabaseUnable, World
 from checks.sql import SqlCheck
+from tests.support.databases import ENDLESS, AnyDatabase
 from tests.support.postgres import PostgresServer, let_through
 from tests.support.servers import binary, free_port, is_listening, running, wait_until
 
@@ -27,38 +27,11 @@ INSERT INTO orders VALUES (1, 'paid', 24.90, '2026-01-01 10:00:00'), (2, 'open',
 """
 
 
-@dataclass(slots=True)
-class Fixture:
-    """One database of a kind, and a way to change it from outside."""
-
-    kind: str
-    database: Database
-    sqlite_path: Path | None
-    server: PostgresServer | None
-    name: str = ""
-
-    def execute(self, sql: str) -> None:
-        if self.sqlite_path is not None:
-            connection = sqlite3.connect(self.sqlite_path)
-            connection.executescript(sql)
-            connection.close()
-        else:
-            assert self.server is not None
-            self.server.execute(sql, self.name)
-
-
-@pytest.fixture(params=sorted(DATABASES))
-def orders(request: pytest.FixtureRequest, tmp_path: Path) -> Fixture:
+@pytest.fixture
+def orders(any_database: AnyDatabase) -> AnyDatabase:
     """The same table in every kind of database."""
-    if request.param == "sqlite":
-        path = tmp_path / "orders.db"
-        fixture = Fixture("sqlite", Sqlite(path=str(path)), path, None)
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        name = server.create()
-        fixture = Fixture("postgres", Postgres(dsn=SecretStr(server.dsn(name))), None, server, name)
-    fixture.execute(ORDERS)
-    return fixture
+    any_database.execute(ORDERS)
+    return any_database
 
 
 async def query(
@@ -67,7 +40,7 @@ async def query(
     return await database.query(sql, params, timeout_s=timeout_s, rows_max=rows_max)
 
 
-async def test_rows_come_in_the_order_of_the_query(orders: Fixture) -> None:
+async def test_rows_come_in_the_order_of_the_query(orders: AnyDatabase) -> None:
     rows = await query(orders.database, "select id, state from orders order by id desc")
     assert rows == [{"id": 2, "state": "open"}, {"id": 1, "state": "paid"}]
     assert await query(orders.database, "select id from orders where id > 5") == []
@@ -75,7 +48,7 @@ async def test_rows_come_in_the_order_of_the_query(orders: Fixture) -> None:
     await orders.database.close()
 
 
-async def test_every_write_is_refused_by_the_session(orders: Fixture) -> None:
+async def test_every_write_is_refused_by_the_session(orders: AnyDatabase) -> None:
     for sql in (
         "delete from orders",
         "with x as (select 1) insert into orders(id) select 9",
@@ -86,27 +59,25 @@ async def test_every_write_is_refused_by_the_session(orders: Fixture) -> None:
     assert len(await query(orders.database, "select * from orders")) == 2
 
 
-async def test_more_rows_than_allowed_are_no_answer(orders: Fixture) -> None:
+async def test_more_rows_than_allowed_are_no_answer(orders: AnyDatabase) -> None:
     assert len(await query(orders.database, "select id from orders", rows_max=2)) == 2
     with pytest.raises(DatabaseUnable, match="more than 1 rows"):
         await query(orders.database, "select id from orders", rows_max=1)
 
 
-async def test_what_is_not_there_is_a_mismatch(orders: Fixture) -> None:
+async def test_what_is_not_there_is_a_mismatch(orders: AnyDatabase) -> None:
     for sql in ("select * from nosuch", "select nosuch from orders", "select id fro orders where"):
         with pytest.raises(DatabaseMismatch):
             await query(orders.database, sql)
 
 
-async def test_a_long_statement_is_stopped_by_our_limit(orders: Fixture) -> None:
-    slow = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+async def test_a_long_statement_is_stopped_by_our_limit(orders: AnyDatabase) -> None:
     with pytest.raises(DatabaseUnable, match=r"limit of 0\.3 s"):
-        await query(orders.database, slow, timeout_s=0.3)
+        await query(orders.database, ENDLESS[orders.kind], timeout_s=0.3)
 
 
-async def test_a_cancelled_query_leaves_nothing_running(orders: Fixture) -> None:
-    slow = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
-    asking = asyncio.ensure_future(query(orders.database, slow, timeout_s=1.0))
+async def test_a_cancelled_query_leaves_nothing_running(orders: AnyDatabase) -> None:
+    asking = asyncio.ensure_future(query(orders.database, ENDLESS[orders.kind], timeout_s=1.0))
     await asyncio.wait({asking}, timeout=0.2)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -114,12 +85,14 @@ async def test_a_cancelled_query_leaves_nothing_running(orders: Fixture) -> None
     assert len(await query(orders.database, "select * from orders")) == 2
 
 
-async def test_times_as_parameters_fit_the_column(orders: Fixture) -> None:
+async def test_times_as_parameters_fit_the_column(orders: AnyDatabase) -> None:
     half_past_ten = 1767263400.0
-    sql = "select id from orders where at > :since"
-    if orders.kind == "sqlite":
-        sql = "select id from orders where at > datetime(:since, 'unixepoch')"
-    assert await query(orders.database, sql, since=half_past_ten) == [{"id": 2}]
+    sql = {
+        "mysql": "select id from orders where at > from_unixtime(:since)",
+        "postgres": "select id from orders where at > :since",
+        "sqlite": "select id from orders where at > datetime(:since, 'unixepoch')",
+    }
+    assert await query(orders.database, sql[orders.kind], since=half_past_ten) == [{"id": 2}]
 
 
 async def test_postgres_gives_each_place_the_type_it_is_compared_with(postgres: PostgresServer) -> None:
@@ -173,6 +146,21 @@ async def test_postgres_gives_way_to_a_lock(postgres: PostgresServer) -> None:
                 await query(Postgres(dsn=SecretStr(postgres.dsn(name))), "select * from t")
     finally:
         await migration.close()
+
+
+async def test_postgres_runs_no_query_that_costs_too_much(postgres: PostgresServer) -> None:
+    name = postgres.create()
+    postgres.execute("create table t as select n from generate_series(1, 20000) n; analyze t", name)
+    database = Postgres(dsn=SecretStr(postgres.dsn(name)), cost_max=500.0)
+    assert await query(database, "select n from t where n > :since limit 1", since=7.0) == [{"n": 8}]
+    with pytest.raises(DatabaseUnable, match=r"not run: its plan costs \d+, more than cost_max"):
+        await query(database, "select count(*) from t a, t b where a.n > :since", since=7.0)
+
+
+def test_a_cost_that_is_none_is_refused() -> None:
+    for cost in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"^cost_max: write a number above 0"):
+            Postgres(dsn=SecretStr("postgresql://u@h/d"), cost_max=cost)
 
 
 async def test_postgres_works_behind_a_transaction_pooler(postgres: PostgresServer, tmp_path: Path) -> None:
@@ -249,7 +237,7 @@ def built(**params: Any) -> SqlCheck:
     return TypeAdapter(SqlCheck).validate_python({"database": "orders", **params})
 
 
-async def test_rows_are_judged_and_read(world: World, orders: Fixture) -> None:
+async def test_rows_are_judged_and_read(world: World, orders: AnyDatabase) -> None:
     seen = replace(world, databases={"orders": orders.database})
     check = built(query="select count(*) as n, sum(amount) as total from orders", expect="rows[0].n == 2")
     result = await check.run(seen)
@@ -262,7 +250,7 @@ async def test_rows_are_judged_and_read(world: World, orders: Fixture) -> None:
     assert set(many.readings) == {"rows", "total_s"}
 
 
-async def test_numbers_are_shown_and_texts_are_not(world: World, orders: Fixture) -> None:
+async def test_numbers_are_shown_and_texts_are_not(world: World, orders: AnyDatabase) -> None:
     seen = replace(world, databases={"orders": orders.database})
     sql = "select id, state from orders order by id"
     result = await built(query=sql, expect='rows[1].id == 3 || rows[1].state == "paid"').run(seen)
@@ -270,7 +258,7 @@ async def test_numbers_are_shown_and_texts_are_not(world: World, orders: Fixture
     assert result.because.endswith("rows[1].id = 2, rows[1].state = a text of 4 characters")
 
 
-async def test_no_rows_is_an_absent_row(world: World, orders: Fixture) -> None:
+async def test_no_rows_is_an_absent_row(world: World, orders: AnyDatabase) -> None:
     seen = replace(world, databases={"orders": orders.database})
     result = await built(query="select id from orders where id > 9", expect="rows[0].id == 0 || true").run(
         seen
@@ -278,7 +266,9 @@ async def test_no_rows_is_an_absent_row(world: World, orders: Fixture) -> None:
     assert (result.outcome, result.because) == ("fail", "rows[0].id == 0 || true: rows[0] is absent")
 
 
-async def test_a_column_that_goes_away_fails_only_if_it_worked_before(world: World, orders: Fixture) -> None:
+async def test_a_column_that_goes_away_fails_only_if_it_worked_before(
+    world: World, orders: AnyDatabase
+) -> None:
     seen = replace(world, databases={"orders": orders.database})
     check = built(query="select amount from orders", expect="size(rows) == 2")
     misspelt = built(query="select amuont from orders", expect="size(rows) == 2")

@@ -16,6 +16,7 @@ from checks.databases.statement import bare, listed, places, refuse_unless_asks,
         "values (1), (2)",
         "select ';' as a, \";\" as b, $$;$$ as c, $t$ ; select $t$ as d",
         "(select 1) union (select 2)",
+        "select 'into' as \"into\" -- into\n",
     ],
 )
 def test_one_reading_statement_is_accepted(sql: str) -> None:
@@ -33,6 +34,8 @@ def test_one_reading_statement_is_accepted(sql: str) -> None:
         ("select 1;;select 2", "more than one statement"),
         ("set transaction read write", "starts with set"),
         ("copy t to program 'sh'", "starts with copy"),
+        ("select 1 into outfile '/tmp/x'", "holds INTO"),
+        ("select * into t2 from t", "holds INTO"),
     ],
 )
 def test_everything_else_is_refused(sql: str, told: str) -> None:

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,11 +68,7 @@ def postgres_server(folder: Path, *, tls: Pair | None = None) -> Iterator[Postgr
     tls: what it shows to who asks for TLS.
     """
     initdb = binary("initdb", PACKAGE, also_in=FOLDERS)
-    postgres = binary("postgres", PACKAGE, also_in=FOLDERS)
-    as_other: tuple[str, ...] = ()
-    if os.geteuid() == 0:
-        setpriv = binary("setpriv", "util-linux")
-        as_other = (setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    as_other = as_nobody()
     home = folder / "pg"
     home.mkdir()
     if as_other:
@@ -84,17 +80,49 @@ def postgres_server(folder: Path, *, tls: Pair | None = None) -> Iterator[Postgr
         capture_output=True,
         cwd=home,
     )
+    options = [] if tls is None else _tls_options(home, tls)
+    with _serving(home / "data", as_other, folder / "postgres.log", options) as server:
+        yield server
+
+
+@contextmanager
+def postgres_replica(primary: PostgresServer, folder: Path) -> Iterator[PostgresServer]:
+    """A streaming replica of that cluster."""
+    basebackup = binary("pg_basebackup", PACKAGE, also_in=FOLDERS)
+    home = folder / "pg"
+    home.mkdir()
+    if primary.as_other:
+        shutil.chown(home, NOBODY, NOBODY)
+        let_through(home)
+    where = ["-D", str(home / "data"), "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
+    command = [
+        *primary.as_other,
+        basebackup,
+        *where,
+        "--write-recovery-conf",
+        "--checkpoint=fast",
+        "--no-sync",
+    ]
+    subprocess.run(command, check=True, capture_output=True, cwd=home)
+    with _serving(home / "data", primary.as_other, folder / "postgres.log") as server:
+        yield server
+
+
+@contextmanager
+def _serving(
+    data: Path, as_other: tuple[str, ...], log: Path, options: Sequence[str] = ()
+) -> Iterator[PostgresServer]:
+    """The server of a data folder, until it has ended."""
     port = free_port()
-    command = [*as_other, postgres, "-D", str(home / "data"), "-p", str(port), "-h", "127.0.0.1", "-k", ""]
-    command += ["-F", "-c", "shared_buffers=16MB", "-c", "timezone=UTC"]
-    if tls is not None:
-        command += _tls_options(home, tls)
+    command = [*as_other, binary("postgres", PACKAGE, also_in=FOLDERS), "-D", str(data), "-p", str(port)]
+    command += ["-h", "127.0.0.1", "-k", "", "-F", "-c", "shared_buffers=16MB", "-c", "timezone=UTC"]
+    command += options
     ready = [binary("pg_isready", PACKAGE, also_in=FOLDERS), "-q", "-h", "127.0.0.1", "-p", str(port)]
 
     def is_ready() -> bool:
         return subprocess.run(ready, check=False).returncode == 0
 
-    with running(command, ready=is_ready, log=folder / "postgres.log", cwd=home) as process:
+    with running(command, ready=is_ready, log=log, cwd=data.parent) as process:
         try:
             yield PostgresServer(port=port, as_other=as_other)
         finally:
@@ -112,6 +140,14 @@ def _tls_options(home: Path, tls: Pair) -> list[str]:
         shutil.chown(file, home.owner())
         options += ["-c", f"{setting}={file}"]
     return options
+
+
+def as_nobody() -> tuple[str, ...]:
+    """What to put before a command that must not run as root; empty for other users."""
+    if os.geteuid() != 0:
+        return ()
+    setpriv = binary("setpriv", "util-linux")
+    return (setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 
 def let_through(folder: Path) -> None:

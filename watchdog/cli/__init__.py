@@ -23,6 +23,7 @@ COMMANDS = {
     "judge": "watchdog.cli.judge",
     "schema": "watchdog.cli.schema",
     "token": "watchdog.cli.token",
+    "init-role": "watchdog.cli.init_role",
     "health": "watchdog.cli.health",
     "demo": "watchdog.cli.demo",
 }
@@ -39,6 +40,7 @@ SUMMARIES = {
     "judge": "judge cases from standard input as a black box, one answer per tick",
     "schema": "print the JSON Schema of the configuration",
     "token": "make an API token",
+    "init-role": "print the SQL of a database role that may only read",
     "health": "is the daemon alive and ready",
     "demo": "a small shop, four deploys, and what the daemon makes of them",
 }

@@ -25,6 +25,7 @@ ENVIRON: Mapping[str, str] = {
     "PD_KEY": "0123456789abcdef0123456789abcdef",
     "LOGIN_SECRET": "client-secret-1",
     "REDIS_URL": "redis://watchdog:SECRETCANARY@redis/0",
+    "STOCK_DSN": "mysql://u:SECRETCANARY@stock/db",
     # The files of the example do not exist here; overrides win before they are looked for.
     "WATCHDOG__DATABASES__ORDERS__DSN": "postgresql://u:SECRETCANARY@orders/db",
     "WATCHDOG__DATABASES__PAYMENTS__DSN": "postgresql://u:SECRETCANARY@payments/db",
