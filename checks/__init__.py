@@ -1,4 +1,4 @@
-"""Observes: one file per kind of check; a new kind is one file and one line here."""
+"""Observes: one file per kind of check; a new kind is one file beside this one, and one line here."""
 
 from __future__ import annotations
 

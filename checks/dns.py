@@ -25,10 +25,10 @@ import dns.reversename
 from dns.rdtypes.txtbase import TXTBase
 
 from checks.blame import Problem, blame
-from checks.expression import Expression
+from checks.expressions.expression import Expression
+from checks.expressions.values import SHOWN_CHARS_MAX, show
 from checks.model import CheckResult, World
 from checks.text import finish
-from checks.values import SHOWN_CHARS_MAX, show
 
 PORT = 53
 EXPECT = 'rcode == "NOERROR" && size(answers) > 0'

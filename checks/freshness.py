@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from checks.blame import Problem
+from checks.data.tables import FUTURE_S, Look, TableCheck, Told, refuse, refuse_unless_span, select, span
 from checks.dialect import Epoch, as_stored, refuse_unless_name
-from checks.tables import FUTURE_S, Look, TableCheck, Told, refuse, refuse_unless_span, select, span
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from checks.blame import Problem
-from checks.exchange import cookie_jar, trace_id
-from checks.expression import Expression
+from checks.expressions.expression import Expression
 from checks.model import CheckResult, World
-from checks.request import Request, compiled
 from checks.text import Mask, finish
+from checks.web.exchange import cookie_jar, trace_id
+from checks.web.request import Request, compiled
 
 
 @dataclass(slots=True, kw_only=True, repr=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from checks.blame import Problem
+from checks.data.tables import Look, TableCheck, Told, counted, refuse, refuse_unless_span, select, span
 from checks.dialect import Epoch, refuse_unless_name
-from checks.tables import Look, TableCheck, Told, counted, refuse, refuse_unless_span, select, span
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from checks.blame import Problem
+from checks.data.tables import Look, Since, TableCheck, Told, refuse, select
 from checks.dialect import as_stored, refuse_unless_name
 from checks.model import Row
-from checks.tables import Look, Since, TableCheck, Told, refuse, select
 from checks.text import hidden
 
 SAMPLES_MAX = 5

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from checks.agreeing import Found, Words, by_key
 from checks.blame import Problem
+from checks.data.agreeing import Found, Words, by_key
 from checks.databases.asking import ask
 from checks.databases.statement import refuse_unless_asks
 from checks.model import CheckResult, Row, World

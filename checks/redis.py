@@ -18,10 +18,10 @@ from redis.asyncio import ConnectionPool
 from redis.maint_notifications import MaintNotificationsConfig
 
 from checks.blame import Problem, blame
-from checks.expression import Expression
+from checks.expressions.expression import Expression
+from checks.expressions.values import plain, show_discreetly
 from checks.model import CheckResult, Outcome, World
 from checks.text import Mask, finish
-from checks.values import plain, show_discreetly
 
 COMMAND_VARIABLES = {"value": "dyn", "total": "duration"}
 STREAM_VARIABLES = {"lag": "int", "pending": "int", "age": "duration", "total": "duration"}

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from checks.agreeing import Found, Words, by_key, same
 from checks.blame import Problem
+from checks.data.agreeing import Found, Words, by_key, same
+from checks.data.reducer import Reducer, ReducerUnable
 from checks.databases.asking import ask
 from checks.databases.statement import bare, listed, refuse_unless_asks
 from checks.model import CheckResult, Row, World
-from checks.reducer import Reducer, ReducerUnable
 from checks.text import finish
 
 QUERIES_MAX = 5  # of one run: the sample, then projection and events at each of two looks

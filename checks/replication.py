@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from checks.blame import Problem
+from checks.data.tables import refuse_unless_span, span
 from checks.databases.asking import ask
 from checks.dialect import MYSQL, POSTGRES, Dialect
 from checks.model import CheckResult, Row, World
-from checks.tables import refuse_unless_span, span
 from checks.text import finish
 
 CHANNELS_MAX = 64

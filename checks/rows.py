@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from checks.blame import Problem
+from checks.data.tables import Look, Since, TableCheck, Told, counted, refuse, select
 from checks.dialect import refuse_unless_name
 from checks.model import Row
-from checks.tables import Look, Since, TableCheck, Told, counted, refuse, select
 from checks.text import hidden
 
 RULES_MAX = 50

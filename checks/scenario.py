@@ -11,13 +11,13 @@ from aiohttp.abc import AbstractCookieJar
 
 from checks.blame import Problem
 from checks.duration import Duration
-from checks.exchange import VARIABLES, Answer, cookie_jar, trace_id
-from checks.expression import Expression
-from checks.extract import Extractor, NotThere
+from checks.expressions.expression import Expression
+from checks.expressions.values import show
 from checks.model import CheckResult, World
-from checks.request import EXPECT, Request, as_text, compiled, judge
 from checks.text import Mask, finish
-from checks.values import show
+from checks.web.exchange import VARIABLES, Answer, cookie_jar, trace_id
+from checks.web.extract import Extractor, NotThere
+from checks.web.request import EXPECT, Request, as_text, compiled, judge
 
 STEPS_MAX = 20
 UNTIL_PAUSE_S = 0.25

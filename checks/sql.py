@@ -11,10 +11,10 @@ from decimal import Decimal
 from checks.blame import Problem
 from checks.databases.asking import ask
 from checks.databases.statement import places, refuse_unless_query
-from checks.expression import Expression
+from checks.expressions.expression import Expression
+from checks.expressions.values import plain, show_discreetly
 from checks.model import CheckResult, Outcome, Row, World
 from checks.text import finish
-from checks.values import plain, show_discreetly
 
 VARIABLES = {"rows": "list<dyn>", "total": "duration"}
 

@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass
 
 from checks.blame import blame
-from checks.dial import connect, refuse_address, resolve
-from checks.exchange import RESOLVING
+from checks.expressions.values import show
 from checks.model import CheckResult, Outcome, World
 from checks.text import finish
-from checks.values import show
+from checks.web.exchange import RESOLVING
+from checks.wire.dial import connect, refuse_address, resolve
 
 ANSWER_BYTES_MAX = 65_536
 

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 from checks.blame import UNKNOWN_ISSUER, Problem, blame
-from checks.certificate import DAY_S, facts, first_expiry_s
-from checks.dial import connect, refuse_address, resolve
-from checks.exchange import RESOLVING
-from checks.expression import Expression
+from checks.expressions.expression import Expression
 from checks.model import CheckResult, Outcome, World
-from checks.starttls import DIALOGUES, NotOffered
 from checks.text import finish
-from checks.trust import Tls
+from checks.web.exchange import RESOLVING
+from checks.wire.certificate import DAY_S, facts, first_expiry_s
+from checks.wire.dial import connect, refuse_address, resolve
+from checks.wire.starttls import DIALOGUES, NotOffered
+from checks.wire.trust import Tls
 
 VARIABLES: Mapping[str, str] = {
     # Of no declared type, so that it compares with 14 as with 14.5.

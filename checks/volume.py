@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from checks.blame import Problem
+from checks.data.tables import Look, Since, TableCheck, Told, counted, select, span
 from checks.dialect import Epoch
-from checks.tables import Look, Since, TableCheck, Told, counted, select, span
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,14 +16,14 @@ from pydantic import SecretStr
 from yarl import URL
 
 from checks.blame import Problem
-from checks.exchange import RESOLVING, Stages, blame_exchange, identity, open_session, trace_id
-from checks.expression import Expression, Judgement
-from checks.handshake import WATCHER
+from checks.expressions.expression import Expression, Judgement
+from checks.expressions.values import parse_json, show
 from checks.model import CheckResult, Outcome, World
-from checks.request import bare, refuse_headers, secrets_of
 from checks.text import Mask, finish, telling_values
-from checks.trust import system_trust
-from checks.values import parse_json, show
+from checks.web.exchange import RESOLVING, Stages, blame_exchange, identity, open_session, trace_id
+from checks.web.request import bare, refuse_headers, secrets_of
+from checks.wire.handshake import WATCHER
+from checks.wire.trust import system_trust
 
 MESSAGE_BYTES_MAX = 1_048_576
 CLOSE_S = 0.5  # how long the other side may take to say goodbye

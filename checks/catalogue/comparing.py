@@ -106,7 +106,9 @@ def _is_twin(one: Relation, other: Relation) -> bool:
         [(name, column.type, column.nullable) for name, column in relation.columns.items()]
         for relation in (one, other)
     ]
-    return bool(one.columns) and one.kind == other.kind and columns[0] == columns[1]
+    is_alike = one.kind == other.kind and columns[0] == columns[1]
+    # A partition goes by its parent's name: as far as its rows are asked for, it went and another one came.
+    return bool(one.columns) and is_alike and one.partition_of is None and other.partition_of is None
 
 
 def _relation(name: str, before: Relation, after: Relation, engine: Engine) -> Iterator[Change]:

@@ -372,6 +372,12 @@ SNAPSHOTS = st.builds(
 )
 
 
+def test_a_partition_under_another_name_is_another_partition() -> None:
+    old, new = (replace(TABLE, partition_of="public.orders DEFAULT") for _ in range(2))
+    changes = compare(relations(p1=old), relations(p2=new))
+    assert [change.rule for change in changes] == ["partition dropped", "partition added"]
+
+
 @given(SNAPSHOTS)
 def test_a_schema_has_no_changes_against_itself_or_what_was_kept_of_it(snapshot: Snapshot) -> None:
     assert compare(snapshot, snapshot) == ()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.expression import Expression
-from checks.values import parse_json, plain
+from checks.expressions.expression import Expression
+from checks.expressions.values import parse_json, plain
 
 VARIABLES = {
     "status": "int",

@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from checks.exchange import trace_id
 from checks.http import HttpCheck
 from checks.model import World
+from checks.web.exchange import trace_id
 from tests.checks.conftest import Serve
 from tests.support.servers import free_port
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from checks.data.tables import Since
 from checks.ledger import Balances, LedgerCheck
 from checks.model import CheckResult, World
-from checks.tables import Since
 from checks.text import hidden
 from tests.support.databases import AnyDatabase
 

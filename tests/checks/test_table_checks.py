@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from checks.data.tables import Since
 from checks.freshness import FreshnessCheck
 from checks.lag import LagCheck
 from checks.model import CheckResult, World
 from checks.rows import RowsCheck
-from checks.tables import Since
 from checks.text import hidden
 from checks.volume import VolumeCheck
 from tests.support.databases import AnyDatabase

@@ -11,8 +11,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from checks.duration import Duration
+from checks.expressions.values import plain, show
 from checks.text import BECAUSE_CHARS_MAX, DETAILS_MAX, Mask, finish, is_telling, telling_values
-from checks.values import plain, show
 
 
 @pytest.mark.parametrize(

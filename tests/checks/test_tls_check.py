@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from checks.certificate import DAY_S, not_after_s
 from checks.model import World
 from checks.tls import TlsCheck
+from checks.wire.certificate import DAY_S, not_after_s
 from tests.support.certificates import Authority, Pair
 from tests.support.nginx import nginx_server
 from tests.support.postgres import PostgresServer, postgres_server

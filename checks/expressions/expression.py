@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from cel_expr_python import cel
 
-from checks.cel_ast import Call, Const, Node, children, read
-from checks.guard import Guard
-from checks.values import plain, show
+from checks.expressions.cel_ast import Call, Const, Node, children, read
+from checks.expressions.guard import Guard
+from checks.expressions.values import plain, show
 
 TEXT_CHARS_MAX = 2000
 TERMS_SHOWN_MAX = 5

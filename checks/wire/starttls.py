@@ -9,7 +9,7 @@ import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 
-from checks.values import show
+from checks.expressions.values import show
 
 LINES_MAX = 100  # of one reply
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)

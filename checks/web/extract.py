@@ -7,9 +7,9 @@ from typing import Any
 
 import jsonpath
 
-from checks.exchange import Answer
+from checks.expressions.values import parse_json
 from checks.text import is_telling
-from checks.values import parse_json
+from checks.web.exchange import Answer
 
 TEXT_CHARS_MAX = 65_536  # how far a regex looks; Python's engine can be slow and cannot be interrupted
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

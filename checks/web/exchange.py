@@ -18,10 +18,10 @@ import aiohttp
 from yarl import URL
 
 from checks.blame import Problem, blame
-from checks.certificate import days_left
-from checks.handshake import WATCHER
 from checks.model import Outcome, World
-from checks.route import Route
+from checks.web.route import Route
+from checks.wire.certificate import days_left
+from checks.wire.handshake import WATCHER
 
 USER_AGENT = "deploy-watchdog (synthetic check)"
 CHUNK_BYTES = 65_536

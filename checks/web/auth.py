@@ -14,11 +14,11 @@ from pydantic import SecretStr
 from yarl import URL
 
 from checks.blame import Problem
-from checks.exchange import Answer, Outgoing, cookie_jar, exchange, identity
+from checks.expressions.values import parse_json
 from checks.model import World
-from checks.route import Route
-from checks.trust import Tls, system_trust
-from checks.values import parse_json
+from checks.web.exchange import Answer, Outgoing, cookie_jar, exchange, identity
+from checks.web.route import Route
+from checks.wire.trust import Tls, system_trust
 
 TOKEN_BYTES_MAX = 65_536
 # A token is renewed so long before it expires, that it is still good when the request arrives: a share of

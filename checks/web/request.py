@@ -13,15 +13,15 @@ from aiohttp.abc import AbstractCookieJar
 from pydantic import SecretStr
 from yarl import URL
 
-from checks.auth import Auth, NoCredentials
 from checks.blame import Problem
-from checks.exchange import VARIABLES, Answer, Outgoing, exchange, identity
-from checks.expression import Expression
+from checks.expressions.expression import Expression
+from checks.expressions.values import parse_json, show
 from checks.model import World
-from checks.route import Route, refuse_route
 from checks.text import is_telling, telling_values
-from checks.trust import Tls, system_trust
-from checks.values import parse_json, show
+from checks.web.auth import Auth, NoCredentials
+from checks.web.exchange import VARIABLES, Answer, Outgoing, exchange, identity
+from checks.web.route import Route, refuse_route
+from checks.wire.trust import Tls, system_trust
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 BODY_BYTES_MAX = 1_048_576

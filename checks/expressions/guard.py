@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from checks.cel_ast import Call, Const, Fold, Ident, Node, Select, children
+from checks.expressions.cel_ast import Call, Const, Fold, Ident, Node, Select, children
 
 STEPS_MAX = 20_000  # paths looked at in one evaluation: about 30 ms
 

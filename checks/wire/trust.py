@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from checks.handshake import Watched
+from checks.wire.handshake import Watched
 
 HTTP_1 = ("http/1.1",)
 

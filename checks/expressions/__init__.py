@@ -1,0 +1,1 @@
+"""The language of `expect`: CEL that fails on what is absent and shows what it looked at."""
