@@ -7,11 +7,12 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from typing import get_args
 
 from watchdog.cli import exits
 from watchdog.demo.narrator import Narrator, Outcome
 from watchdog.demo.receivers import Receivers
-from watchdog.demo.scenario import Scenario, built_in
+from watchdog.demo.scenario import BuiltIn, Scenario, built_in
 from watchdog.demo.stage import DemoFailed, Stage
 from watchdog.demo.story import problems, save_packets, tell
 from watchdog.demo.theatre import theatre
@@ -27,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of customers, errors and history (default 1)")
     parser.add_argument(
         "--seeds", type=_count, metavar="N", help="a campaign: N performances from --seed on, one line each"
+    )
+    parser.add_argument(
+        "--scenario",
+        choices=get_args(BuiltIn),
+        default="scenario",
+        help="`unseen`: one bad deploy that only the data checks can see (default: four deploys)",
     )
     parser.add_argument(
         "--packets",
@@ -50,7 +57,7 @@ async def _until_told_to_end(arguments: argparse.Namespace) -> int:
     this = asyncio.current_task()
     assert this is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    scenario = built_in()
+    scenario = built_in(arguments.scenario)
     try:
         if arguments.seeds is not None:
             return await _campaign(scenario, arguments)

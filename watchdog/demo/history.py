@@ -34,7 +34,8 @@ def series_of(
     series["checkout/orders"] = paid.reshape(n, 1)
     errors = figures["checkout"].errors.sum() / figures["checkout"].requests.sum()
     series["checkout/place-an-order"] = _probe(n, errors, seed=seed)
-    series["checkout/orders-have-payments"] = _probe(n, 0.0, seed=seed)
+    for sound in ("orders-have-payments", "books-balance"):
+        series[f"checkout/{sound}"] = _probe(n, 0.0, seed=seed)
     return series
 
 

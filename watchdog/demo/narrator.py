@@ -12,6 +12,7 @@ from typing import TextIO
 
 from watchdog.demo.scenario import PlannedDeploy
 
+_EXPECTED = {"none": "", "confirmed": ", rollback", "awaiting_approval": ", proposal"}
 _STYLES = {
     "": "",
     "dim": "\x1b[2m",
@@ -112,7 +113,7 @@ def _cells(outcome: Outcome) -> tuple[str, str, str, str, str]:
 
     return (
         f"{planned.service} {planned.version} ({planned.name})",
-        told(expected.verdict, expected.alert) + ("" if expected.action == "none" else ", rollback"),
+        told(expected.verdict, expected.alert) + _EXPECTED[expected.action],
         told(outcome.verdict, outcome.alerted),
         outcome.action,
         outcome.because,

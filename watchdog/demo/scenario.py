@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+BuiltIn = Literal["scenario", "unseen"]
 ServiceName = Literal["checkout", "payments", "stock"]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -48,12 +49,13 @@ class Meanwhile(_Part):
 class Expected(_Part):
     """What the daemon should say in the end.
 
-    action: `none` = no rollback was sent; `confirmed` = one was, and its recovery was verified.
+    action: `none` = no rollback was sent; `confirmed` = one was, and its recovery was verified;
+    `awaiting_approval` = one was proposed, and nobody is there to approve it.
     alert: whether somebody was told.
     """
 
     verdict: Literal["healthy", "regressed", "inconclusive", "blind"]
-    action: Literal["none", "confirmed"]
+    action: Literal["none", "confirmed", "awaiting_approval"]
     alert: bool
 
 
@@ -103,6 +105,6 @@ def parse(text: str) -> Scenario:
         raise ValueError(f"scenario: {place}: {first['msg']}") from error
 
 
-def built_in() -> Scenario:
-    """The scenario that ships with the demo."""
-    return parse(resources.files(__package__).joinpath("scenario.yaml").read_text(encoding="utf-8"))
+def built_in(name: BuiltIn = "scenario") -> Scenario:
+    """A scenario that ships with the demo."""
+    return parse(resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))

@@ -29,7 +29,11 @@ _CALL_TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 _TABLES = {
     "checkout": (
         "create table orders (id text primary key, state text not null, amount_cents integer not null, "
-        "synthetic integer not null, ordered_at real not null)"
+        "synthetic integer not null, ordered_at real not null);"
+        # Double entry: what a card was charged is what was sold.
+        "create table entries (order_id text not null, account text not null, amount_cents integer not null, "
+        "synthetic integer not null, ordered_at real not null);"
+        "create index entries_ordered_at on entries (ordered_at)"
     ),
     "payments": (
         "create table payments (order_id text primary key, amount_cents integer not null, "
@@ -69,7 +73,7 @@ class Service:
         self.database = sqlite3.connect(folder / f"{name}.db", isolation_level=None)
         self.database.execute("pragma journal_mode = wal")
         self.database.execute("pragma synchronous = off")
-        self.database.execute(_TABLES[name])
+        self.database.executescript(_TABLES[name])
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "http_requests", "Requests answered.", ["app", "code"], registry=self.registry
@@ -237,7 +241,8 @@ def checkout_app(service: Service, *, payments: str, stock: str) -> web.Applicat
             (f"{payments}/api/payments", {**row, "amount_cents": amount_cents}),
         ]
         if service.happens(service.flaw.lost_payments):
-            # The flaw of the story: the order counts as paid although no card was charged.
+            # The flaw of the story: the order counts as paid although no card was charged, and only the sale
+            # is booked.
             calls.pop()
         for url, body in calls:
             try:
@@ -249,10 +254,17 @@ def checkout_app(service: Service, *, payments: str, stock: str) -> web.Applicat
                 return web.json_response({"id": order_id, "state": "declined"}, status=402)
             if status != 201:
                 return web.json_response({"error": f"a service answered {status}"}, status=502)
+        rest = (is_synthetic, row["ordered_at"])
+        booked = [("sales", -amount_cents), ("cards", amount_cents)][: len(calls)]
+        service.database.execute("begin")
         service.database.execute(
-            "insert into orders values (?, 'paid', ?, ?, ?)",
-            (order_id, amount_cents, is_synthetic, row["ordered_at"]),
+            "insert into orders values (?, 'paid', ?, ?, ?)", (order_id, amount_cents, *rest)
         )
+        service.database.executemany(
+            "insert into entries values (?, ?, ?, ?, ?)",
+            [(order_id, account, cents, *rest) for account, cents in booked],
+        )
+        service.database.execute("commit")
         if not is_synthetic:
             created.labels(service.name).inc()
         return web.json_response({"id": order_id, "state": "paid", "amount_cents": amount_cents}, status=201)
@@ -260,6 +272,7 @@ def checkout_app(service: Service, *, payments: str, stock: str) -> web.Applicat
     async def cancel(request: web.Request) -> web.Response:
         order_id = request.match_info["id"]
         service.database.execute("delete from orders where id = ?", (order_id,))
+        service.database.execute("delete from entries where order_id = ?", (order_id,))
         for url in (f"{payments}/api/payments/{order_id}", f"{stock}/api/reservations/{order_id}"):
             try:
                 async with request.app[session].delete(url) as response:

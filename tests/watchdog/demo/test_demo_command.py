@@ -59,3 +59,12 @@ def test_told_to_end_it_takes_its_children_and_its_folder_along(how: signal.Sign
 def test_a_campaign_of_nothing_is_a_typo(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--seeds", "0"]) == exits.USAGE
     assert "1 to 1000" in capsys.readouterr().err
+
+
+def test_a_bad_deploy_is_found_by_its_data_when_its_metrics_show_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["demo", "--scenario", "unseen"]) == exits.HEALTHY
+    told = capsys.readouterr().out
+    assert "answers 503 from now on" in told
+    assert any(f"{check} rose from 0 % to" in told for check in ("Books-balance", "Orders-have-payments"))
