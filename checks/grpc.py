@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from checks.blame import Problem
 from checks.model import CheckResult, Outcome, World
 from checks.text import Mask, finish
+from checks.wire.trust import Tls
 
 MESSAGE_BYTES_MAX = 65_536  # an answer of the protocol has a few bytes
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
@@ -38,36 +39,13 @@ _WORDS: tuple[tuple[str, Outcome, str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """TLS, verified. Write `{}` for the usual public authorities.
-
-    ca_file: the authorities to trust instead, PEM. cert_file, key_file: who we are, PEM, read at each run.
-    server_name: the name the certificate must have, where it is not the host of target.
-    """
-
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    server_name: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("key_file: cert_file and key_file are written together")
-        for key in ("ca_file", "cert_file", "key_file"):
-            path = getattr(self, key)
-            if path is not None and not Path(path).is_file():
-                raise ValueError(f"{key}: {path} is not a file")
-        if self.server_name == "":
-            raise ValueError("server_name: empty; write a host name or leave it out")
-
-
 @dataclass(slots=True, kw_only=True)
 class GrpcCheck:
     """Ask a server for its health by the gRPC health protocol. Needs the extra `deploy-watchdog[grpc]`.
 
     target: host:port. service: full name of the service to ask about; empty means the server as a whole.
-    tls: without it the connection is in the clear. metadata: sent along; values are treated as secrets.
+    tls: `{}` trusts the system's authorities; without it the connection is in the clear. metadata: sent along;
+    values are treated as secrets.
     expect_status: what the answer must be. A server that does not know the service, or has no health service,
     fails; one that refuses our credentials is an `error`.
     Readings: total_s, connecting included; only of answers that came.

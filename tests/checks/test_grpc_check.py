@@ -243,19 +243,6 @@ def test_bad_configuration_names_its_key(params: dict[str, Any], told: str) -> N
         GrpcCheck(**params)
 
 
-@pytest.mark.parametrize(
-    ("params", "told"),
-    [
-        ({"cert_file": "/c"}, "key_file: cert_file and key_file are written together"),
-        ({"ca_file": "/nowhere"}, "ca_file: /nowhere is not a file"),
-        ({"server_name": ""}, "server_name: empty"),
-    ],
-)
-def test_bad_tls_names_its_key(params: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        Tls(**params)
-
-
 def test_without_the_extra_it_says_what_to_install() -> None:
     # None in sys.modules is how Python itself marks a module that cannot be imported.
     code = """
