@@ -44,8 +44,8 @@ class GrpcCheck:
     """Ask a server for its health by the gRPC health protocol. Needs the extra `deploy-watchdog[grpc]`.
 
     target: host:port. service: full name of the service to ask about; empty means the server as a whole.
-    tls: `{}` trusts the system's authorities; without it the connection is in the clear. metadata: sent along;
-    values are treated as secrets.
+    tls: `{}` trusts the system's authorities; without it the connection is in the clear. metadata: sent
+    along; values are treated as secrets.
     expect_status: what the answer must be. A server that does not know the service, or has no health service,
     fails; one that refuses our credentials is an `error`.
     Readings: total_s, connecting included; only of answers that came.
