@@ -33,12 +33,9 @@ _KEPT = 0.4  # the level must be reached by all but this share of the samples
 
 
 def level_after(ranked: FloatArray) -> FloatArray:
-    """Level that a stretch keeps to, shape (...,) from its sorted ticks, (..., length): mean of its lower
-    four fifths, and no more than its 40 % quantile."""
+    """Level that a stretch keeps to, shape (...,) from its sorted ticks, (..., length): its 40 % quantile."""
     length = ranked.shape[-1]
-    kept = length - (max(1, length // _CUT) if length >= 3 else 0)
-    place = 1 if length == 3 else int(_KEPT * (length - 1))
-    result: FloatArray = np.minimum(ranked[..., :kept].mean(axis=-1), ranked[..., place])
+    result: FloatArray = ranked[..., 1 if length == 3 else int(_KEPT * (length - 1))]
     return result
 
 
