@@ -35,8 +35,6 @@ _SCALE_PART = 0.05  # of the s.d. of the last day: contrasts are not believed to
 _ROUGH = 1.2  # over the s.d. of a mean of independent samples
 _LEAST_PART = 0.1  # of the smallest change that matters
 _GAIN_MIN = 0.03  # of the usual size that a longer stretch before must save
-_LOCAL_EVENTS = 10.0  # events at the usual rate that steady the rate of the ticks just before a deploy
-_RATE_TICKS = 2  # lengths of a look before the deploy that give the local rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +167,12 @@ def past_of_counts(
     marks: list[Mark | None] = [None] * len(columns)
     reference, smallest = np.full(len(columns), np.nan), np.full(len(columns), np.nan)
     origins, places = placebo_origins(n, step_s)
-    day = max(round(_DAY_S / step_s), 1)
+    rate = rates_before(events, trials, origins, max(round(_DAY_S / step_s), 1))
     for c, column in enumerate(columns):
         look = column.look
         # Of events the upper fifth of the ticks says nothing that their sum does not.
         if column.kind != "level" or n < _HISTORY_MIN * look.length + 4:
             continue
-        rate = rates_before(events, trials, origins, _RATE_TICKS * look.length, day)
         contrast = count_contrast(events, trials, rate, origins, look)
         # Failures have less of a season than requests do; slow requests have all of it.
         marks[c] = make_mark(contrast, look, False, places if has_season else 0, free, 1.0, alpha, n)
@@ -184,15 +181,13 @@ def past_of_counts(
     return Past(marks=tuple(marks), reference=reference, least=smallest, trials=usual)
 
 
-def rates_before(
-    events: FloatArray, trials: FloatArray, origins: IntArray, local: int, usual: int
-) -> FloatArray:
-    """Share of events before each origin, shape (J,): that of the `usual` ticks before, or of the `local`
-    ones when it is higher, steadied by ten events at the usual rate. So trouble from before is nobody's
-    deploy."""
+def rates_before(events: FloatArray, trials: FloatArray, origins: IntArray, usual: int) -> FloatArray:
+    """Share of events in the `usual` ticks before each origin, shape (J,).
+
+    Not of the ticks just before: what began there is told by its onset, and a share that follows the time of
+    day would be compared with its own peak.
+    """
     k, n = (np.concatenate([[0.0], np.cumsum(x)]) for x in (events, trials))
-    far, near = np.maximum(origins - usual, 0), np.maximum(origins - local, 0)
-    rate = (k[origins] - k[far] + 0.5) / (n[origins] - n[far] + 1.0)
-    steady = (k[origins] - k[near] + _LOCAL_EVENTS) / (n[origins] - n[near] + _LOCAL_EVENTS / rate)
-    result: FloatArray = np.maximum(rate, steady)
+    far = np.maximum(origins - usual, 0)
+    result: FloatArray = (k[origins] - k[far] + 0.5) / (n[origins] - n[far] + 1.0)
     return result

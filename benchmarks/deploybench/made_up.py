@@ -30,7 +30,9 @@ def made_up(family: str) -> list[MadeUp]:
 
     `m_ramp`: healthy deploys in a morning that trebles the latency within half an hour. `m_hard_break`: half
     of all requests fail from the deploy on; due within two points. `m_shock`: from the deploy on everybody is
-    slower, three controls by 30 %, this service by 40 %: no deploy did that.
+    slower, three controls by 30 %, this service by 40 %: no deploy did that. `m_daily_errors`: errors of 0.5
+    to 3 % by the time of day, and from a deploy at the worst of it on two points more; due in the watch.
+    `m_one_tick`: after the deploy one tick in which four of five requests fail, by chance.
     """
     return [_MAKERS[family](np.random.default_rng([len(family), seed]), seed) for seed in range(_CASES)]
 
@@ -45,12 +47,30 @@ def _ramp(rng: np.random.Generator, seed: int) -> MadeUp:
 
 
 def _hard_break(rng: np.random.Generator, seed: int) -> MadeUp:
-    n = _WEEK + _WATCH
-    requests = rng.poisson(200.0, n)
-    share = np.where(np.arange(n) < _WEEK, 0.01, 0.5)
+    share = np.where(np.arange(_WEEK + _WATCH) < _WEEK, 0.01, 0.5)
+    return _errors(rng, f"m_hard_break-{seed}", share, due=2)
+
+
+def _errors(rng: np.random.Generator, name: str, share: np.ndarray[Any, Any], *, due: int | None) -> MadeUp:
+    """400 requests a minute, of which that share fails."""
+    n = len(share)
+    requests = rng.poisson(400.0, n)
     values = np.concatenate([rng.binomial(requests, share), requests]).astype(np.float64)
     metric = {"name": "errors", "kind": "ratio", "bad": "up", "num": [0, n], "den": [n, n]}
-    return MadeUp(values=values, case=_case(f"m_hard_break-{seed}", metric), due=2)
+    return MadeUp(values=values, case=_case(name, metric), due=due)
+
+
+def _daily_errors(rng: np.random.Generator, seed: int) -> MadeUp:
+    minute = np.arange(_WEEK + _WATCH)
+    share = 0.0175 + 0.0125 * np.cos(2.0 * np.pi * (minute - _WEEK) / 1440.0)
+    share[_WEEK:] += 0.02
+    return _errors(rng, f"m_daily_errors-{seed}", share, due=_WATCH)
+
+
+def _one_tick(rng: np.random.Generator, seed: int) -> MadeUp:
+    share = np.full(_WEEK + _WATCH, 0.01)
+    share[_WEEK + int(rng.integers(1, 5))] = 0.8
+    return _errors(rng, f"m_one_tick-{seed}", share, due=None)
 
 
 def _shock(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -78,5 +98,11 @@ def _case(name: str, metric: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_MAKERS = {"m_ramp": _ramp, "m_hard_break": _hard_break, "m_shock": _shock}
+_MAKERS = {
+    "m_ramp": _ramp,
+    "m_hard_break": _hard_break,
+    "m_shock": _shock,
+    "m_daily_errors": _daily_errors,
+    "m_one_tick": _one_tick,
+}
 FAMILIES = tuple(_MAKERS)
