@@ -10,12 +10,13 @@ PYTEST_ARGS ?= -q -n 3 --dist loadfile
 # More words for the demo: make demo DEMO_ARGS="--keep --seed 7"
 DEMO_ARGS ?=
 
-.PHONY: demo demo-campaign test check static guards setup bench pictures clean help
+.PHONY: demo demo-campaign test test-soak-reconcile check static guards setup bench pictures clean help
 
 help:
 	@echo 'make demo            a small shop, four deploys, one of them broken: watch it being rolled back'
 	@echo 'make demo-campaign   the same with 20 seeds, one line each'
 	@echo 'make test            all tests (real servers where they are installed)'
+	@echo 'make test-soak-reconcile   two databases under continuous writes for MINUTES=10: no false mismatch'
 	@echo 'make check           format, lint, types, import contracts, all tests'
 	@echo 'make guards          take every guard out of a copy, one at a time: a test must fail'
 	@echo 'make bench           the benchmarks'
@@ -31,6 +32,9 @@ demo-campaign: setup
 
 test: setup
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-soak-reconcile: setup
+	$(BIN)/python -m tests.soak.reconcile $(MINUTES)
 
 check: static test
 

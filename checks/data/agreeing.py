@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from checks.model import CheckResult, Row
 from checks.text import finish, hidden
 
-KEYS_SHOWN_MAX = 5
+KEYS_SHOWN_MAX = 5  # in the sentence
+KEYS_LISTED_MAX = 50  # among the details
 
 Found = Mapping[Any, tuple[tuple[Any, ...], ...]]  # key -> the compared values of each row that has it
 
@@ -53,24 +55,50 @@ class Words:
             if all(before.get(key) == after.get(key) for before, after in zip(first, second, strict=True))
         }
 
-    def tell(self, wrong: Mapping[Any, str], *, compared: int, in_flight: int, total_s: float) -> CheckResult:
-        """The result: readings, how many differ in which way, and a few of the keys, hidden."""
-        readings = {self.counted: float(compared), "mismatches": float(len(wrong)), "total_s": total_s}
+    def tell(
+        self,
+        wrong: Mapping[Any, str],
+        *,
+        compared: int,
+        in_flight: int,
+        total_s: float,
+        share: float = 1.0,
+        changed_s: Mapping[Any, float] = MappingProxyType({}),
+        readings: Mapping[str, float] = MappingProxyType({}),
+        details: Iterable[str] = (),
+    ) -> CheckResult:
+        """The result: readings, how many differ in which way, and a few of the keys, hidden.
+
+        share: how much of what differs was read, more than 0; the number is projected from it.
+        changed_s: when keys were last changed, epoch seconds, where that is known.
+        readings, details: of the kind itself.
+        """
+        n = round(len(wrong) / share)
+        told = [f"{compared} {self.things} {self.counted}, {n} differ, {in_flight} were in flight", *details]
+        if not wrong and share < 1.0:
+            because = (
+                f"only {share:.0%} of what differs could be read, and that was in flight; raise rows_max"
+            )
+            return finish("error", because, readings={}, details=told)
+        counts = {self.counted: float(compared), "mismatches": float(n), "total_s": total_s, **readings}
         if compared:
-            readings["mismatches_per_million"] = len(wrong) / compared * 1e6
-        details = [
-            f"{compared} {self.things} {self.counted}, {len(wrong)} differ, {in_flight} were in flight"
-        ]
+            counts["mismatches_per_million"] = n / compared * 1e6
         if not wrong:
-            return finish("pass", readings=readings, details=details)
-        kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(wrong.values()).most_common())
-        shown = sorted(wrong, key=str)[:KEYS_SHOWN_MAX]
-        share = readings["mismatches_per_million"]
-        because = f"{len(wrong)} of {compared} {self.things} differ ({share:.0f} per million): {kinds}"
-        details += [f"{hidden(key)} {wrong[key]}" for key in shown]
-        return finish(
-            "fail", f"{because}; keys {', '.join(map(hidden, shown))}", readings=readings, details=details
-        )
+            return finish("pass", readings=counts, details=told)
+        keys = sorted(wrong, key=str)
+        told += [f"{hidden(key)} {wrong[key]}" for key in keys[:KEYS_LISTED_MAX]]
+        rate = f"{n / max(1, compared) * 1e6:.0f} per million"
+        number, kinds = (f"{n}", "") if share == 1.0 else (f"about {n}", "of those read ")
+        kinds += ", ".join(f"{many} {kind}" for kind, many in Counter(wrong.values()).most_common())
+        because = f"{number} of {compared} {self.things} differ ({rate}): {kinds}"
+        shown = ", ".join(hidden(key) for key in keys[:KEYS_SHOWN_MAX])
+        because += f"{_missed(wrong, changed_s)}; keys {shown}"
+        return finish("fail", because, readings=counts, details=told)
+
+
+def moment(at_s: float) -> str:
+    """Epoch seconds as people read them."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def by_key(rows: Iterable[Row], key: str, columns: Sequence[str]) -> Found:
@@ -96,3 +124,9 @@ def same(value: Any) -> Any:
         case None | str() | int() | Decimal() | bytes() | datetime():
             return value
     return str(value)
+
+
+def _missed(wrong: Mapping[Any, str], changed_s: Mapping[Any, float]) -> str:
+    """Between when and when the missing were written, where that is known: what lost them ran then."""
+    times = [changed_s[key] for key, kind in wrong.items() if kind.startswith("missing") and key in changed_s]
+    return f"; the missing were changed from {moment(min(times))} to {moment(max(times))}" if times else ""

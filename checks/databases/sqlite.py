@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from checks.databases.canonical import SQL_FUNCTIONS
 from checks.dialect import SQLITE, Dialect
 from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable, Row
 
@@ -62,6 +63,8 @@ class Sqlite:
             with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
                 connection.execute("PRAGMA query_only = ON")
                 connection.set_progress_handler(stop.is_set, PROGRESS_OPS)
+                for name, (function, arguments) in SQL_FUNCTIONS.items():
+                    connection.create_function(name, arguments, function, deterministic=True)
                 connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
                 cursor = connection.execute(sql, {name: _bound(value) for name, value in params.items()})
                 names = [column[0] for column in cursor.description or ()]
