@@ -38,6 +38,7 @@ def broken_rules(settings: Settings, tree: Tree) -> Iterator[Problem]:
         yield from _version(path, service, tree)
         yield from _mode(path, service, settings, tree)
         yield from _databases(path, tree)
+        yield from _times(path, tree)
     yield from _cycles(settings, tree)
     if not settings.services:
         yield _warning(
@@ -301,6 +302,17 @@ def _databases(path: Keys, tree: Tree) -> Iterator[Problem]:
     checks = tree.value["services"][path[1]].get("checks")
     if isinstance(checks, Mapping):
         yield from _named_databases(checks, (*path, "checks"), tree)
+
+
+def _times(path: Keys, tree: Tree) -> Iterator[Problem]:
+    checks = tree.value["services"][path[1]].get("checks")
+    for name, check in checks.items() if isinstance(checks, Mapping) else ():
+        if isinstance(check, Mapping) and {"every", "cron"} <= check.keys():
+            yield tree.problem(
+                "two-times",
+                f"{name} has `every` and `cron`: it would be due by both. Leave one out.",
+                (*path, "checks", name, "cron"),
+            )
 
 
 def _named_databases(value: Any, path: Keys, tree: Tree) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from config.cron import Cron
 from config.values import (
     Duration,
     Fraction,
@@ -234,6 +235,8 @@ class CheckCommon(Plugin):
 
     every: Period = 60.0
     """Time between two runs."""
+    cron: Cron | None = None
+    """Instead of `every`: minute, hour, day, month and day of week, in the `timezone` of the service."""
     timeout: Period = 10.0
     """A run that takes longer is stopped."""
     burst: Burst | None = None
@@ -279,7 +282,7 @@ class Service(Section):
     mode: Mode | None = None
     """Instead of `defaults.mode`."""
     timezone: Zone = "UTC"
-    """For daily and weekly profiles."""
+    """For `cron`, and for daily and weekly profiles."""
     depends_on: tuple[Name, ...] = ()
     """Services this one calls: their deploys can be to blame for its trouble."""
     controls: tuple[Name, ...] = ()

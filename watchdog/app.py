@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from config import Loaded
+from config.cron import Cron
 from watchdog.alerts.messages import Routes
 from watchdog.api.protocol import Ports
 from watchdog.api.server import serve
@@ -87,6 +88,7 @@ class Parts:
     """Everything that runs for ever; the API is served for as long as these are wired."""
 
     schedule: Schedule
+    times: Mapping[str, tuple[Cron, str]]
     works: Works
     bench: Bench
     between: Between
@@ -99,7 +101,7 @@ class Parts:
         """Name and coroutine of every part, in the order in which they end."""
         return [
             ("schedule", self.schedule.run(self.works.put)),
-            ("calendar", run_calendar(TIMES, self.works.put)),
+            ("calendar", run_calendar(self.times, lambda name: self.schedule.turn(name, self.works.put))),
             ("works", self.works.run()),
             ("bench", self.bench.run()),
             ("between", self.between.run()),
@@ -216,7 +218,8 @@ async def wired(
         works = Works(metrics, pipeline.observe, pipeline.tick, jobs.do, schedule.done)
         for plan in plans.values():
             for check in plan.checks:
-                schedule.every(check.due_name, check.every_s)
+                if check.interval_s is not None:
+                    schedule.every(check.due_name, check.interval_s)
         for batch in ticks.values():
             works.add_tick(batch.name)
             schedule.every(batch.name, batch.step_s, align_s=settings.lag % batch.step_s)
@@ -288,8 +291,15 @@ async def wired(
                 "epoch": store.epoch,
             },
         )
+        by_cron = {
+            check.due_name: (check.cron, check.zone)
+            for plan in plans.values()
+            for check in plan.checks
+            if check.cron is not None and check.interval_s is None
+        }
         yield Parts(
             schedule=schedule,
+            times={**TIMES, **by_cron},
             works=works,
             bench=bench,
             between=between,

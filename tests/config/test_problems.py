@@ -174,6 +174,9 @@ IN_CHECK = [
     ("{kind: web, get: x, json: 5}", "not-text", ".json", 'Write "5"'),
     ("{kind: web, get: }", "empty", ".get", "get is empty"),
     ("{kind: web, get: x, burst: {evry: 5s}}", "unknown-key", ".burst.evry", "did you mean `every`?"),
+    ("{kind: web, get: x, cron: 0 0 30 2 *}", "bad-cron", ".cron", "no such day ever comes"),
+    ("{kind: web, get: x, cron: 5m}", "bad-cron", ".cron", "`30 2 * * 1-5` is 2:30 on working days"),
+    ("{kind: web, get: x, every: 5m, cron: 0 0 * * *}", "two-times", ".cron", "Leave one out"),
     ("{kind: query, query: x, database: dbb}", "unknown-reference", ".database", "Databases: db."),
 ]
 
