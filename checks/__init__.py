@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from checks.heartbeat import HeartbeatCheck
 from checks.http import HttpCheck
 from checks.reconcile import ReconcileCheck
 from checks.scenario import ScenarioCheck
@@ -20,4 +21,5 @@ CHECKS: Mapping[str, type[Any]] = {
     "tls": TlsCheck,
     "sql": SqlCheck,
     "reconcile": ReconcileCheck,
+    "heartbeat": HeartbeatCheck,
 }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checks.model import Beat
 from config import Loaded
 from config.cron import Cron
 from watchdog.alerts.messages import Routes
@@ -29,6 +30,7 @@ from watchdog.checking import checker
 from watchdog.clock import Clock, SystemClock
 from watchdog.closing import Closing
 from watchdog.deploys.version import VersionReader
+from watchdog.heartbeats import Heartbeats
 from watchdog.housekeeping import Housekeeping
 from watchdog.jobs import TIMES, Jobs
 from watchdog.keeper import Keeper, batches
@@ -194,11 +196,13 @@ async def wired(
             metrics=metrics,
             wake_outbox=outbox.wake,
         )
+        heartbeats = Heartbeats(plans=plans, store=store)
+        await heartbeats.await_all(now)
         pipeline = Pipeline(
             clock=clock,
             checks={check.due_name: check for plan in plans.values() for check in plan.checks},
             batches=ticks,
-            checker=await stack.enter_async_context(checker(loaded.databases, clock)),
+            checker=await stack.enter_async_context(checker(loaded.databases, clock, heartbeats.beats_for)),
             keeper=keeper,
             bench=bench,
             between=between,
@@ -259,6 +263,13 @@ async def wired(
             on_deploy=lambda deploy, watch: bursts.start(deploy.service, clock.wall_s()),
             wake_outbox=outbox.wake,
         )
+
+        async def hear(service: str, name: str, beat: Beat) -> bool:
+            is_new = await heartbeats.hear(service, name, beat)
+            # Looked at at once: nobody should hear of a failed job later than the daemon does.
+            schedule.turn(f"{service}/{name}", works.put)
+            return is_new
+
         ports = Ports(
             settings=settings,
             store=store,
@@ -269,6 +280,7 @@ async def wired(
             submit=operations.submit,
             approve=operations.approve,
             veto=operations.veto,
+            hear=hear,
             kill_switch=kill_switch,
             set_kill_switch=store.set_kill_switch,
             readiness=pulse.problems,

@@ -258,6 +258,25 @@ class Incident:
     closed_at: float | None = None
 
 
+HeartbeatState = Literal["awaited", "start", "success", "fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What a job reported of one of its runs to the check `name`, at the time we heard it.
+
+    awaited: not a report, but since when one is waited for. run: the job's name for the run, may be empty.
+    """
+
+    environment: str
+    service: str
+    name: str
+    state: HeartbeatState
+    at: float
+    run: str = ""
+    exit_code: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything a decision may depend on beside the verdict, read inside the write transaction.

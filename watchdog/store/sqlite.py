@@ -24,6 +24,7 @@ from watchdog.model import (
     Deploy,
     DeployEvent,
     Facts,
+    Heartbeat,
     Incident,
     Intake,
     Ruling,
@@ -249,6 +250,18 @@ class SqliteStore:
                    ORDER BY opened_at DESC, rowid DESC LIMIT ?"""
         params = (service, is_open, is_open, _bounded(limit))
         return await self._read(lambda db: rows.select(db, Incident, where, params))
+
+    async def hear(self, beat: Heartbeat) -> bool:
+        """Keep a report; False if the same state of the same named run was kept before."""
+        return await self._write(lambda db: records.write_heartbeat(db, beat))
+
+    async def heartbeats(self, service: str, name: str) -> list[Heartbeat]:
+        """Everything kept for that check, in the order in which it was heard."""
+        return await self._read(lambda db: rows.heartbeats(db, service, name))
+
+    async def await_heartbeats(self, awaited: Sequence[Heartbeat]) -> None:
+        """Wait for these checks from now on, if nobody does yet; forget what is kept for any other."""
+        await self._write(lambda db: records.write_awaited(db, awaited))
 
     async def kill_switch(self) -> SwitchState:
         """The stored kill switch."""
