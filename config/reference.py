@@ -51,6 +51,8 @@ _MODELS = {
     "Budget": "`defaults.budget`, `services.<name>.budget`",
     "WatchTimes": "`defaults.watch`, `services.<name>.watch`",
     "LimitSettings": "`limits`",
+    "Concurrency": "`concurrency`",
+    "SelfCheckSettings": "`self_check`",
     "Alerts": "`alerts`",
     "Api": "`api`",
     "Token": "`api.tokens.<name>`",

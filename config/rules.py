@@ -29,6 +29,7 @@ _ESCAPE: Mapping[str, str] = {
 def broken_rules(settings: Settings, tree: Tree) -> Iterator[Problem]:
     """Every broken rule, errors and warnings. settings: what of the tree is valid by itself."""
     yield from _listening(settings, tree)
+    yield from _self_check(settings, tree)
     yield from _alerts(settings, tree)
     for name, service in settings.services.items():
         path: Keys = ("services", name)
@@ -87,6 +88,18 @@ def _listening(settings: Settings, tree: Tree) -> Iterator[Problem]:
             on_value=True,
             remedy="add one under api.tokens (deploy-watchdog token makes it), or listen on 127.0.0.1",
         )
+
+
+def _self_check(settings: Settings, tree: Tree) -> Iterator[Problem]:
+    for index, target in enumerate(settings.self_check.targets):
+        host, _, port = target.rpartition(":")
+        if not host or "/" in host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            yield tree.problem(
+                "bad-address",
+                f"self_check: `{target}` is not a host and a port. Write gateway.example:443.",
+                ("self_check", "targets", index),
+                on_value=True,
+            )
 
 
 def _is_loopback(host: str) -> bool:

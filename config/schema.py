@@ -182,6 +182,22 @@ class LimitSettings(Section):
     """With more services regressed at once it is no single deploy's fault: nothing is rolled back."""
 
 
+class Concurrency(Section):
+    """How many checks run at once; those that hang hold up nobody beyond that."""
+
+    checks: Whole = Field(default=256, ge=1, le=10_000)
+    """In all."""
+    per_host: Whole = Field(default=16, ge=1, le=10_000)
+    """That ask one host, or one of `databases`; more of them wait without holding up others."""
+
+
+class SelfCheckSettings(Section):
+    """Whether this machine itself is cut off: then a failed check has outcome `error` and is no evidence."""
+
+    targets: tuple[str, ...] = Field(default=(), max_length=10)
+    """`host:port` each, of what is always there: the network counts as down when none takes a connection."""
+
+
 class Series(Section):
     """One judged series. Give the selectors of raw counters: the watchdog takes differences and rates."""
 
@@ -353,6 +369,8 @@ class Settings(BaseSettings):
     alerts: Alerts = Alerts()
     defaults: Defaults = Defaults()
     limits: LimitSettings = LimitSettings()
+    concurrency: Concurrency = Concurrency()
+    self_check: SelfCheckSettings = SelfCheckSettings()
     sources: Mapping[Name, Plugin] = Field(default_factory=dict)
     """Where metrics come from, by name."""
     databases: Mapping[Name, Plugin] = Field(default_factory=dict)

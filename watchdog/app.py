@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.model import Beat
+from checks.peer import peer_of
 from config import Loaded
 from config.cron import Cron
 from watchdog.alerts.messages import Routes
@@ -45,6 +46,7 @@ from watchdog.plan import plan_services
 from watchdog.pulse import Pulse
 from watchdog.reports import Reports
 from watchdog.schedule import Schedule
+from watchdog.selfcheck import SelfCheck
 from watchdog.series import SeriesBook
 from watchdog.store.protocol import Store
 from watchdog.store.samples import SampleStore
@@ -202,7 +204,14 @@ async def wired(
             clock=clock,
             checks={check.due_name: check for plan in plans.values() for check in plan.checks},
             batches=ticks,
-            checker=await stack.enter_async_context(checker(loaded.databases, clock, heartbeats.beats_for)),
+            checker=await stack.enter_async_context(
+                checker(
+                    loaded.databases,
+                    clock,
+                    heartbeats.beats_for,
+                    SelfCheck(settings.self_check.targets, clock),
+                )
+            ),
             keeper=keeper,
             bench=bench,
             between=between,
@@ -219,7 +228,17 @@ async def wired(
         stack.push_async_callback(pipeline.flush)
         schedule = Schedule(clock)
         jobs = Jobs(clock=clock, store=store, samples=samples, keeper=keeper, plans=plans)
-        works = Works(metrics, pipeline.observe, pipeline.tick, jobs.do, schedule.done)
+        peers = {check.due_name: peer_of(check.check) for plan in plans.values() for check in plan.checks}
+        works = Works(
+            metrics,
+            pipeline.observe,
+            pipeline.tick,
+            jobs.do,
+            schedule.done,
+            peers=peers,
+            per_peer=settings.concurrency.per_host,
+            workers=settings.concurrency.checks,
+        )
         for plan in plans.values():
             for check in plan.checks:
                 if check.interval_s is not None:

@@ -14,6 +14,7 @@ import aiohttp
 from checks.model import Beats, CheckResult, Database, World, deadline_s
 from watchdog.clock import Clock
 from watchdog.plan import CheckPlan
+from watchdog.selfcheck import SelfCheck
 
 log = logging.getLogger("watchdog.checking")
 
@@ -22,16 +23,21 @@ log = logging.getLogger("watchdog.checking")
 class Checker:
     """Runs checks. session: without a limit on connections, or checks that hang would hold up the others.
 
-    beats_for: the reports that a check waits for.
+    beats_for: the reports that a check waits for. self_check: asked when a check has failed.
     """
 
     session: aiohttp.ClientSession
     databases: Mapping[str, Database]
     clock: Clock
     beats_for: Callable[[CheckPlan], Beats | None] = lambda plan: None
+    self_check: SelfCheck | None = None
 
     async def run(self, plan: CheckPlan) -> CheckResult:
         """The result of one run, in time, whatever the check does."""
+        result = await self._run(plan)
+        return result if self.self_check is None else await self.self_check.doubted(result)
+
+    async def _run(self, plan: CheckPlan) -> CheckResult:
         world = World(
             http=self.session,
             databases=self.databases,
@@ -58,10 +64,11 @@ async def checker(
     databases: Mapping[str, Database],
     clock: Clock,
     beats_for: Callable[[CheckPlan], Beats | None] = lambda plan: None,
+    self_check: SelfCheck | None = None,
 ) -> AsyncIterator[Checker]:
     """A checker with a session of its own."""
     # No cookie of one check may reach another; a scenario keeps its own.
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
-        yield Checker(session, databases, clock, beats_for)
+        yield Checker(session, databases, clock, beats_for, self_check)

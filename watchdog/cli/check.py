@@ -19,6 +19,7 @@ from watchdog.clock import SystemClock
 from watchdog.heartbeats import beats_for
 from watchdog.kinds import KINDS
 from watchdog.plan import CheckPlan, plan_services
+from watchdog.selfcheck import SelfCheck
 from watchdog.store.looking import LookedAt
 
 _EXITS = {"pass": exits.HEALTHY, "fail": exits.REGRESSED, "error": exits.BLIND}
@@ -61,7 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(plan: CheckPlan, loaded: config.Loaded) -> CheckResult:
     state = Path(loaded.settings.state_dir) / "state.db"
     beats = partial(beats_for, LookedAt(state)) if state.exists() else lambda plan: None
-    async with checker(loaded.databases, SystemClock(), beats) as checking:
+    clock = SystemClock()
+    self_check = SelfCheck(loaded.settings.self_check.targets, clock)
+    async with checker(loaded.databases, clock, beats, self_check) as checking:
         try:
             return await checking.run(plan)
         finally:
