@@ -26,8 +26,10 @@ Duration = Annotated[
 
 
 def show_span(seconds: float) -> str:
-    """A length of time for people: 45 s, 12 min, 3.5 h, 2.0 d."""
+    """A length of time for people: 20 ms, 45 s, 12 min, 3.5 h, 2.0 d."""
     for unit_s, unit in ((86_400.0, "d"), (3600.0, "h")):
         if seconds >= 2 * unit_s:
             return f"{seconds / unit_s:.1f} {unit}"
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.3g} s"
+    if seconds >= 120:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds:.3g} s" if seconds >= 1 or seconds == 0 else f"{seconds * 1000:.0f} ms"

@@ -103,13 +103,12 @@ class HeartbeatCheck:
         good_at = good.last_at if good else -math.inf
         if bad and bad.last_at > good_at:
             code = "" if bad.exit_code is None else f" with exit code {bad.exit_code}"
-            return f"the run that ended {show_span(now - bad.last_at)} ago failed{code}"
+            return f"the run that ended {_clock(bad.last_at)} failed{code}"
         long_s, short_s = self.runs_max_s or math.inf, self.runs_min_s or 0.0
         for run in runs:
             # One that never ended is forgotten when a later one ends well.
             if run.state == "start" and run.at > good_at and now - run.at > long_s:
-                ago = show_span(now - run.at)
-                return f"the run that began {ago} ago has not ended (runs_max is {show_span(long_s)})"
+                return f"the run that began {_clock(run.at)} has not ended (runs_max is {show_span(long_s)})"
         if good and good.took_s is not None and not short_s <= good.took_s <= long_s:
             limit = "runs_min" if good.took_s < short_s else "runs_max"
             limit_s = show_span(short_s if good.took_s < short_s else long_s)
@@ -139,7 +138,7 @@ class HeartbeatCheck:
             return ""
         going = ""
         if runs and runs[-1].state == "start":
-            going = f"; a run that began {show_span(now - runs[-1].at)} ago has not ended"
+            going = f"; a run that began {_clock(runs[-1].at)} has not ended"
         return f"{since}, one was due {_clock(due_at)} (grace is {show_span(self.grace_s)}){going}"
 
 

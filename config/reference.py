@@ -43,7 +43,9 @@ _SECTIONS = {
 _MODELS = {
     "Service": "`services.<name>`",
     "Series": "`services.<name>.series.<name>`",
+    "Maintenance": "`services.<name>.maintenance`",
     "Burst": "`services.<name>.checks.<name>.burst`",
+    "CheckAlert": "`services.<name>.checks.<name>.alert`",
     "VersionSignal": "`services.<name>.version`",
     "Rollback": "`services.<name>.rollback`",
     "Defaults": "`defaults`",

@@ -40,6 +40,7 @@ def broken_rules(settings: Settings, tree: Tree) -> Iterator[Problem]:
         yield from _mode(path, service, settings, tree)
         yield from _databases(path, tree)
         yield from _times(path, tree)
+        yield from _alerting(path, service, tree)
     yield from _cycles(settings, tree)
     if not settings.services:
         yield _warning(
@@ -325,6 +326,29 @@ def _times(path: Keys, tree: Tree) -> Iterator[Problem]:
                 "two-times",
                 f"{name} has `every` and `cron`: it would be due by both. Leave one out.",
                 (*path, "checks", name, "cron"),
+            )
+
+
+def _alerting(path: Keys, service: Service, tree: Tree) -> Iterator[Problem]:
+    for name, check in service.checks.items():
+        rule = check.alert
+        if rule is not None and rule.of is not None and rule.of < rule.fail:
+            yield tree.problem(
+                "bad-value",
+                f"alert of {name}: {rule.of} runs cannot have {rule.fail} failures. "
+                f"Write of: {rule.fail} or more.",
+                (*path, "checks", name, "alert", "of"),
+                on_value=True,
+            )
+    for index, window in enumerate(service.maintenance):
+        begins_at = window.cron.after(0.0, service.timezone)
+        if window.cron.after(begins_at, service.timezone) - begins_at <= window.for_:
+            yield tree.problem(
+                "bad-value",
+                f"maintenance of {written_duration(window.for_)} begins again before it is over: it might "
+                "never end. Write a shorter time, or a cron with longer gaps.",
+                (*path, "maintenance", index, "for"),
+                on_value=True,
             )
 
 

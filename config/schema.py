@@ -246,6 +246,33 @@ class Burst(Section):
     """How long, counted from the end of the deploy."""
 
 
+class CheckAlert(Section):
+    """When people are told of a check that fails outside a watch. A deploy is judged whatever this says."""
+
+    fail: Whole = Field(default=3, ge=1, le=100)
+    """So many failures begin an alert."""
+    of: Whole | None = Field(default=None, ge=1, le=100)
+    """Counted among so many of the newest runs, by default as many as `fail`. An `error` is no run."""
+    recover: Whole = Field(default=2, ge=1, le=100)
+    """So many passes in a row end it."""
+    page: Switch = False
+    """`true` asks a person to act now, also on the channels of `alerts.page`."""
+
+    @property
+    def window(self) -> int:
+        """How many of the newest runs have to be remembered."""
+        return max(self.of or self.fail, self.recover)
+
+
+class Maintenance(Section):
+    """A time in which alerts of checks are held back: told after it if it goes on. Checks run as ever."""
+
+    cron: Cron
+    """When it begins, in the `timezone` of the service."""
+    for_: Period = Field(alias="for")
+    """How long it lasts."""
+
+
 class CheckCommon(Plugin):
     """The keys every kind of check has; the rest belong to its kind."""
 
@@ -256,6 +283,8 @@ class CheckCommon(Plugin):
     timeout: Period = 10.0
     """A run that takes longer is stopped."""
     burst: Burst | None = None
+    alert: CheckAlert | None = None
+    """Without it nobody is told between deploys."""
     judge: tuple[str, ...] = ()
     """Readings of the check that are judged as series of their own, beside pass and fail."""
     acts: Switch = True
@@ -300,7 +329,10 @@ class Service(Section):
     timezone: Zone = "UTC"
     """For `cron`, and for daily and weekly profiles."""
     depends_on: tuple[Name, ...] = ()
-    """Services this one calls: their deploys can be to blame for its trouble."""
+    """Services this one calls: their deploys can be to blame for its trouble, and while an alert of theirs is
+    open those of this service's checks are held back."""
+    maintenance: tuple[Maintenance, ...] = ()
+    """When alerts of its checks are held back."""
     controls: tuple[Name, ...] = ()
     """Services that see the same surges but not this deploy; series of the same name are compared."""
     step: Period | None = None

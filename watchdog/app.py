@@ -27,6 +27,7 @@ from watchdog.between import Between
 from watchdog.board import LiveBoard
 from watchdog.bursts import Bursts
 from watchdog.calendar import run_calendar
+from watchdog.checkalerts import CheckAlerts
 from watchdog.checking import checker
 from watchdog.clock import Clock, SystemClock
 from watchdog.closing import Closing
@@ -200,6 +201,10 @@ async def wired(
         )
         heartbeats = Heartbeats(plans=plans, store=store)
         await heartbeats.await_all(now)
+        check_alerts = CheckAlerts(
+            plans=plans, store=store, bench=bench, clock=clock, routes=routes, wake_outbox=outbox.wake
+        )
+        await check_alerts.load()
         pipeline = Pipeline(
             clock=clock,
             checks={check.due_name: check for plan in plans.values() for check in plan.checks},
@@ -215,6 +220,7 @@ async def wired(
             keeper=keeper,
             bench=bench,
             between=between,
+            check_alerts=check_alerts,
             store=store,
             targets=loaded.targets,
             routes=routes,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from checks.model import Check
 from config import Loaded
 from config.cron import Cron
-from config.schema import CheckCommon, Series, Service, Settings, VersionSignal
+from config.schema import CheckAlert, CheckCommon, Maintenance, Series, Service, Settings, VersionSignal
 from detectors.always_on import AlwaysOnSettings
 from detectors.model import JudgeSettings, SeriesKind, SeriesSpec
 from watchdog.model import Limits, Mode
@@ -64,6 +64,7 @@ class CheckPlan:
     cron: Cron | None = None
     zone: str = "UTC"
     looks_every_s: float | None = None
+    alert: CheckAlert | None = None
 
     @property
     def due_name(self) -> str:
@@ -118,6 +119,7 @@ class ServicePlan:
     is_single_instance: bool
     lag_s: float = 0.0
     always_on: AlwaysOnPlan = field(default_factory=AlwaysOnPlan)
+    maintenance: tuple[Maintenance, ...] = ()
 
     @property
     def control_services(self) -> frozenset[str]:
@@ -209,6 +211,7 @@ def _service(
         ),
         is_single_instance=settings.single_instance,
         lag_s=settings.lag,
+        maintenance=service.maintenance,
         always_on=AlwaysOnPlan(
             is_enabled=always_on.enabled,
             settings=AlwaysOnSettings(
@@ -237,6 +240,7 @@ def _check(service: str, name: str, common: CheckCommon, check: Check, zone: str
         cron=common.cron,
         zone=zone,
         looks_every_s=getattr(check, "looks_every_s", None),
+        alert=common.alert,
     )
 
 

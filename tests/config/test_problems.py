@@ -54,6 +54,14 @@ IN_SERVICE = [
     ("depends_on: [shopp]", "unknown-reference", "depends_on[0]", "did you mean `shop`?"),
     ("depends_on: [shop]", "cycle", "depends_on", "depends_on: shop -> shop."),
     ("controls: [shop]", "self-reference", "controls[0]", "its own control"),
+    ("maintenance: [{cron: 0 2 * * *}]", "missing-key", "maintenance[0].for", "needs `for`"),
+    ("maintenance: [{cron: 0 2 * *, for: 2h}]", "bad-cron", "maintenance[0].cron", "5 fields"),
+    (
+        "maintenance: [{cron: 0 2 * * 0, for: 2h}, {cron: 0 * * * *, for: 1h}]",
+        "bad-value",
+        "maintenance[1].for",
+        "maintenance of 1h begins again before it is over",
+    ),
     ("version: {path: $.v}", "missing-key", "version", "either `http` or `series`"),
     ("version: {http: http://a, series: b}", "missing-key", "version", "either `http` or `series`"),
     ("version: {series: 'rate(x[1m])'}", "ratio-is-a-query", "version.series", "is an expression"),
@@ -177,6 +185,9 @@ IN_CHECK = [
     ("{kind: web, get: x, cron: 0 0 30 2 *}", "bad-cron", ".cron", "no such day ever comes"),
     ("{kind: web, get: x, cron: 5m}", "bad-cron", ".cron", "`30 2 * * 1-5` is 2:30 on working days"),
     ("{kind: web, get: x, every: 5m, cron: 0 0 * * *}", "two-times", ".cron", "Leave one out"),
+    ("{kind: web, get: x, alert: {fail: 3, of: 2}}", "bad-value", ".alert.of", "cannot have 3 failures"),
+    ("{kind: web, get: x, alert: {fail: 0}}", "bad-value", ".alert.fail", "not `0`"),
+    ("{kind: web, get: x, alert: {after: 3}}", "unknown-key", ".alert.after", "fail, of, recover, page"),
     ("{kind: query, query: x, database: dbb}", "unknown-reference", ".database", "Databases: db."),
 ]
 
@@ -396,8 +407,8 @@ error[unknown-key]: `modee` is not a key of a service.
   |
 7 |     modee: auto
   |     ^^^^^ did you mean `mode`?
-help: keys of a service: owner, runbook, mode, timezone, depends_on, controls, step, history, history_min, \
-rollout_max, budget, watch, always_on, rollback, version, series, checks"""
+help: keys of a service: owner, runbook, mode, timezone, depends_on, maintenance, controls, step, history, \
+history_min, rollout_max, budget, watch, always_on, rollback, version, series, checks"""
     )
 
 

@@ -183,14 +183,19 @@ class Store(Protocol):
     async def put_incident(self, incident: Incident, alerts: Sequence[Alert], now: float) -> None:
         """Insert or replace it, with its alerts and an audit row where there are alerts, in one transaction.
 
-        A second open incident of its service is refused with ValueError.
+        A second open incident of its series, or of its check, is refused with ValueError.
         """
         ...
 
     async def incidents(
-        self, *, service: str | None = None, is_open: bool | None = None, limit: int = 100
+        self,
+        *,
+        service: str | None = None,
+        is_open: bool | None = None,
+        of_checks: bool = False,
+        limit: int = 100,
     ) -> list[Incident]:
-        """Newest first by opened_at; is_open None means both."""
+        """Newest first by opened_at; is_open None means both. of_checks: those of checks, else of series."""
         ...
 
     # Heartbeats

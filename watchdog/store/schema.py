@@ -129,7 +129,8 @@ CREATE TABLE attempt (
 );
 CREATE INDEX attempt_by_key ON attempt (key, n);
 
--- series: JSON, name to its shift. The index: one incident of a service at a time, whoever asks.
+-- series: JSON, name to its shift. check_name: '' where it is the series. The index: one incident of them and
+-- of each check at a time, whoever asks.
 CREATE TABLE incident (
     id TEXT PRIMARY KEY,
     environment TEXT NOT NULL,
@@ -139,10 +140,13 @@ CREATE TABLE incident (
     series TEXT NOT NULL,
     opened_at REAL NOT NULL,
     onset_at REAL NOT NULL,
-    closed_at REAL
+    closed_at REAL,
+    check_name TEXT NOT NULL,
+    held TEXT NOT NULL,
+    is_page INTEGER NOT NULL
 );
 CREATE INDEX incident_by_service ON incident (environment, service, opened_at);
-CREATE UNIQUE INDEX incident_open ON incident (environment, service) WHERE closed_at IS NULL;
+CREATE UNIQUE INDEX incident_open ON incident (environment, service, check_name) WHERE closed_at IS NULL;
 
 -- What jobs report of their runs. The second index: a report told twice under its run's name is kept once.
 CREATE TABLE heartbeat (

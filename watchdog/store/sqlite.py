@@ -239,16 +239,22 @@ class SqliteStore:
         await self._write(job)
 
     async def put_incident(self, incident: Incident, alerts: Sequence[Alert], now: float) -> None:
-        """Insert or replace it with its alerts; raises ValueError for a second open one of its service."""
+        """Insert or replace it with its alerts; raises ValueError for a second open one of its kind."""
         await self._write(lambda db: records.write_incident(db, incident, alerts, now))
 
     async def incidents(
-        self, *, service: str | None = None, is_open: bool | None = None, limit: int = 100
+        self,
+        *,
+        service: str | None = None,
+        is_open: bool | None = None,
+        of_checks: bool = False,
+        limit: int = 100,
     ) -> list[Incident]:
-        """Newest first by opened_at; is_open None means both."""
+        """Newest first by opened_at; is_open None means both. of_checks: those of checks, else of series."""
         where = """WHERE service = COALESCE(?, service) AND (? IS NULL OR (closed_at IS NULL) = ?)
+                   AND (check_name <> '') = ?
                    ORDER BY opened_at DESC, rowid DESC LIMIT ?"""
-        params = (service, is_open, is_open, _bounded(limit))
+        params = (service, is_open, is_open, of_checks, _bounded(limit))
         return await self._read(lambda db: rows.select(db, Incident, where, params))
 
     async def hear(self, beat: Heartbeat) -> bool:

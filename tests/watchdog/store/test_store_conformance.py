@@ -478,6 +478,30 @@ async def test_an_incident_is_durable_with_its_alerts_and_there_is_one_at_a_time
     assert await store.verify_audit() is None
 
 
+async def test_incidents_of_checks_are_apart_and_one_of_each_is_open(store: Store) -> None:
+    of_series = Incident(
+        id="i1",
+        environment="prod",
+        service="checkout",
+        state="raised",
+        because="errors rose",
+        series={},
+        opened_at=NOW,
+        onset_at=NOW,
+    )
+    home = replace(of_series, id="c1", check_name="home", state="held", held="maintenance", is_page=True)
+    order = replace(home, id="c2", check_name="order", opened_at=NOW + 1, held="", is_page=False)
+    for incident in (of_series, home, order):
+        await store.put_incident(incident, [], NOW)
+    assert await store.incidents(service="checkout", is_open=True) == [of_series]
+    assert await store.incidents(is_open=True, of_checks=True) == [order, home]
+    with pytest.raises(ValueError, match="one at a time"):
+        await store.put_incident(replace(home, id="c3"), [], NOW + 2)
+    await store.put_incident(replace(home, state="resolved", closed_at=NOW + 3), [], NOW + 3)
+    await store.put_incident(replace(home, id="c3", opened_at=NOW + 4), [], NOW + 4)
+    assert [i.id for i in await store.incidents(is_open=True, of_checks=True)] == ["c3", "c2"]
+
+
 def heartbeat(
     at: float, run: str = "", state: HeartbeatState = "success", name: str = "nightly"
 ) -> Heartbeat:
