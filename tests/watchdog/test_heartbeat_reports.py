@@ -94,6 +94,22 @@ def test_curl_is_enough(watching: Daemon) -> None:
     assert "run_s" in seen(watching, "hourly")["readings"]
 
 
+def test_what_cannot_be_told_yet_is_logged_once(tmp_path: Path) -> None:
+    configuration = "services: {shop: {checks: {weekly: {kind: heartbeat, every: 7d}}}}"
+    with daemon(tmp_path, configuration) as running:
+        looked_at: list[float] = []
+        for _ in range(3):
+            running.call("/api/v1/heartbeats/shop/weekly", {"state": "start"})
+            wait_until(
+                lambda: seen(running, "weekly").get("at") not in (None, *looked_at),
+                timeout_s=10,
+                what="it looked",
+            )
+            looked_at.append(seen(running, "weekly")["at"])
+            assert seen(running, "weekly")["outcome"] == "error"
+        assert running.log.count("check could not tell") == 1
+
+
 def test_only_checks_that_wait_for_reports_take_them(watching: Daemon) -> None:
     refused = watching.cli("heartbeat", "shop/port", "--state", "success")
     assert refused.returncode == 64
