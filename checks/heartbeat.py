@@ -43,6 +43,7 @@ class HeartbeatCheck:
     """Wait for a job that reports over the API, or is run by `deploy-watchdog heartbeat`.
 
     `every` or `cron` says when the job is due; what it reported is looked at twice a minute, and at once.
+    It never causes a rollback: each look at a failed run sees the same one failure again.
 
     grace_s: how long after it was due its success may still be reported.
     runs_min_s: a run that took less is a failure; the job must report its starts.
@@ -60,6 +61,7 @@ class HeartbeatCheck:
     at_most: int | None = None
     at_most_per_s: float | None = None
     looks_every_s: ClassVar[float] = 30.0
+    may_act: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.every_s is None and self.cron is None:

@@ -133,6 +133,15 @@ class Check(Protocol):
         ...
 
 
+def may_act(check: Check) -> bool:
+    """Whether a failure of the check may lead to a rollback; a kind that may not says so by `may_act`.
+
+    Such a kind warns of what a rollback would do, so its failure must not cause one.
+    """
+    allowed: bool = getattr(check, "may_act", True)
+    return allowed
+
+
 def deadline_s(check: Check, timeout_s: float) -> float:
     """Seconds after which the caller of `run` cancels: a little after the check should have ended itself.
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from checks.model import Check
+from checks.model import Check, may_act
 from config import Loaded
 from config.cron import Cron
 from config.schema import CheckAlert, CheckCommon, Maintenance, Series, Service, Settings, VersionSignal
@@ -154,7 +154,7 @@ def plan_services(loaded: Loaded) -> dict[str, ServicePlan]:
     """A plan per service, in the order of the configuration."""
     settings = loaded.settings
     own = {
-        name: _series(name, service, settings, settings.step if service.step is None else service.step)
+        name: _series(name, service, loaded, settings.step if service.step is None else service.step)
         for name, service in settings.services.items()
     }
     return {
@@ -244,13 +244,14 @@ def _check(service: str, name: str, common: CheckCommon, check: Check, zone: str
     )
 
 
-def _series(name: str, service: Service, settings: Settings, step_s: float) -> tuple[SeriesPlan, ...]:
+def _series(name: str, service: Service, loaded: Loaded, step_s: float) -> tuple[SeriesPlan, ...]:
     plans = [
-        _from_source(name, series_name, series, settings, step_s)
+        _from_source(name, series_name, series, loaded.settings, step_s)
         for series_name, series in service.series.items()
     ]
     for check_name, check in service.checks.items():
-        plans += _from_check(name, check_name, check, step_s)
+        acts = check.acts and may_act(loaded.checks[name, check_name])
+        plans += _from_check(name, check_name, check, step_s, acts=acts)
     return tuple(plans)
 
 
@@ -291,7 +292,9 @@ def _from_source(service: str, name: str, series: Series, settings: Settings, st
     )
 
 
-def _from_check(service: str, name: str, check: CheckCommon, step_s: float) -> list[SeriesPlan]:
+def _from_check(
+    service: str, name: str, check: CheckCommon, step_s: float, *, acts: bool
+) -> list[SeriesPlan]:
     probe = SeriesPlan(
         id=f"{service}/{name}",
         spec=SeriesSpec(
@@ -301,7 +304,7 @@ def _from_check(service: str, name: str, check: CheckCommon, step_s: float) -> l
             bad="up",
             step_s=step_s,
             ignore_below_abs=_IGNORE_SHARE,
-            acts=check.acts,
+            acts=acts,
         ),
         check=name,
     )
@@ -314,7 +317,7 @@ def _from_check(service: str, name: str, check: CheckCommon, step_s: float) -> l
                 unit="s" if reading.endswith("_s") else reading.rpartition("_")[2],
                 bad="up",
                 step_s=step_s,
-                acts=check.acts,
+                acts=acts,
             ),
             check=name,
             reading=reading,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from checks.duration import show_span
 from checks.heartbeat import HeartbeatCheck
 from checks.model import Beat, BeatState, CheckResult, DatabaseUnable, World
 from config.cron import Cron
@@ -228,3 +229,18 @@ async def test_it_can_be_cancelled_while_it_reads(world: World) -> None:
 def test_wrong_configuration_is_refused(settings: dict[str, Any], refusal: str) -> None:
     with pytest.raises(ValueError, match=refusal):
         HeartbeatCheck(**settings)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0, "0 s"),
+        (0.02, "20 ms"),
+        (45.0, "45 s"),
+        (720.0, "12 min"),
+        (12_600.0, "3.5 h"),
+        (172_800.0, "2.0 d"),
+    ],
+)
+def test_a_length_of_time_is_shown_in_its_unit(seconds: float, shown: str) -> None:
+    assert show_span(seconds) == shown

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from checks.duration import Duration, show_span
+from checks.duration import Duration
 from checks.text import BECAUSE_CHARS_MAX, DETAILS_MAX, Mask, finish, is_telling, telling_values
 from checks.values import plain, show
 
@@ -88,18 +88,3 @@ def test_durations_carry_units(text: str, seconds: float) -> None:
 def test_a_duration_without_a_unit_is_refused(text: object) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Duration).validate_python(text)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0.0, "0 s"),
-        (0.0204, "20 ms"),
-        (45.0, "45 s"),
-        (720.0, "12 min"),
-        (12_600.0, "3.5 h"),
-        (172_800.0, "2.0 d"),
-    ],
-)
-def test_a_length_of_time_is_shown_in_its_unit(seconds: float, shown: str) -> None:
-    assert show_span(seconds) == shown

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+import config
 from tests.support.daemon import ROOT, Daemon, daemon, start_cli
 from tests.support.servers import binary, free_port, wait_until
+from watchdog.kinds import KINDS
+from watchdog.plan import plan_services
 
 CONFIGURATION = """\
 services:
@@ -47,6 +50,18 @@ def wait_for(running: Daemon, outcome: str, said: str = "", check: str = "nightl
         timeout_s=10,
         what=f"{check} is {outcome} {said}",
     )
+
+
+def test_a_job_never_causes_a_rollback(tmp_path: Path) -> None:
+    file = tmp_path / "watchdog.yaml"
+    file.write_text(CONFIGURATION)
+    file.chmod(0o600)
+    series = plan_services(config.load([file], KINDS, {}))["shop"].series
+    assert {item.id: item.spec.acts for item in series} == {
+        "shop/nightly": False,
+        "shop/hourly": False,
+        "shop/port": True,
+    }
 
 
 def test_a_job_that_is_wrapped_passes_on_its_exit_code_and_is_judged_by_it(watching: Daemon) -> None:
