@@ -19,11 +19,12 @@ from watchdog.kinds import KINDS
 from watchdog.plan import plan_services
 
 CONFIGURATION = """\
+channels: {team: {kind: slack, webhook: "http://127.0.0.1:1/hook"}}
 services:
   shop:
     timezone: Europe/Berlin
     checks:
-      nightly: {kind: heartbeat, cron: 30 2 * * *, grace: 30m, runs_max: 2h}
+      nightly: {kind: heartbeat, cron: 30 2 * * *, grace: 30m, runs_max: 2h, alert: {fail: 1, recover: 1}}
       hourly: {kind: heartbeat, every: 1h}
       port: {kind: tcp, host: 127.0.0.1, port: 1}
 """
@@ -52,6 +53,16 @@ def wait_for(running: Daemon, outcome: str, said: str = "", check: str = "nightl
     )
 
 
+def wait_for_incident(running: Daemon, state: str, said: str) -> None:
+    """What is told of it is recorded in the same transaction as this row of the audit log."""
+
+    def is_there() -> bool:
+        whats = [row["what"] for row in running.call("/api/v1/audit")[1]["audit"]]
+        return any(what.startswith(f"incident {state}: ") and said in what for what in whats)
+
+    wait_until(is_there, timeout_s=10, what=f"an incident that is {state}: {said}")
+
+
 def test_a_job_never_causes_a_rollback(tmp_path: Path) -> None:
     file = tmp_path / "watchdog.yaml"
     file.write_text(CONFIGURATION)
@@ -68,11 +79,13 @@ def test_a_job_that_is_wrapped_passes_on_its_exit_code_and_is_judged_by_it(watch
     failed = watching.cli(*JOB, "sh", "-c", "echo out; echo err >&2; exit 3")
     assert (failed.returncode, failed.stdout, failed.stderr) == (3, "out\n", "err\n")
     wait_for(watching, "fail", "failed with exit code 3")
+    wait_for_incident(watching, "raised", "failed with exit code 3")
     # Options after `--` are the job's own.
     good = watching.cli(*JOB, sys.executable, "-c", "import sys; sys.exit(len(sys.argv) - 2)", "--json")
     assert (good.returncode, good.stderr) == (0, "")
     wait_for(watching, "pass")
     assert set(seen(watching)["readings"]) == {"age_s", "run_s"}
+    wait_for_incident(watching, "resolved", "passes again after ")
 
 
 def test_a_job_that_cannot_be_started_has_failed(watching: Daemon, tmp_path: Path) -> None:
