@@ -9,6 +9,7 @@ from checks.command import CommandCheck
 from checks.dns import DnsCheck
 from checks.freshness import FreshnessCheck
 from checks.grpc import GrpcCheck
+from checks.heartbeat import HeartbeatCheck
 from checks.http import HttpCheck
 from checks.lag import LagCheck
 from checks.ledger import LedgerCheck
@@ -46,4 +47,5 @@ CHECKS: Mapping[str, type[Any]] = {
     "ledger": LedgerCheck,
     "lag": LagCheck,
     "replication": ReplicationCheck,
+    "heartbeat": HeartbeatCheck,
 }

@@ -79,6 +79,35 @@ class Database(Protocol):
         ...
 
 
+BeatState = Literal["awaited", "start", "success", "fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What a job reported of one of its runs, at `at` (epoch seconds, by the clock of who heard it).
+
+    `awaited` is nobody's report: from then on there should have been some. run: the job's name for the run,
+    empty where it gives none. exit_code: of its process, None if not told.
+    """
+
+    state: BeatState
+    at: float
+    run: str = ""
+    exit_code: int | None = None
+
+
+class Beats(Protocol):
+    """The reports of the one job that a check waits for."""
+
+    async def heard(self) -> Sequence[Beat]:
+        """The newest few hundred, oldest first. Raises DatabaseUnable if they cannot be read now."""
+        ...
+
+    def due_after(self, at: float) -> float:
+        """The first time the job is due after `at`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """Everything outside a check: handed in, so that a test can hand in another.
@@ -87,6 +116,7 @@ class World:
     run_id: unique per run; sent as `X-Synthetic`, and the seed of `traceparent`.
     timeout_s: how long the world may take to answer; a check ends itself by it, so that it can say whether
     the target (`fail`) or our own limit (`error`) was the cause. See `deadline_s` for the caller's side.
+    beats: reports for this check, None where nobody takes any in.
     """
 
     http: aiohttp.ClientSession
@@ -96,6 +126,7 @@ class World:
     sleep: Callable[[float], Awaitable[None]]
     run_id: str
     timeout_s: float = 10.0
+    beats: Beats | None = None
 
 
 class Check(Protocol):

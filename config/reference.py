@@ -43,7 +43,9 @@ _SECTIONS = {
 _MODELS = {
     "Service": "`services.<name>`",
     "Series": "`services.<name>.series.<name>`",
+    "Maintenance": "`services.<name>.maintenance`",
     "Burst": "`services.<name>.checks.<name>.burst`",
+    "CheckAlert": "`services.<name>.checks.<name>.alert`",
     "VersionSignal": "`services.<name>.version`",
     "Rollback": "`services.<name>.rollback`",
     "Defaults": "`defaults`",
@@ -51,6 +53,8 @@ _MODELS = {
     "Budget": "`defaults.budget`, `services.<name>.budget`",
     "WatchTimes": "`defaults.watch`, `services.<name>.watch`",
     "LimitSettings": "`limits`",
+    "Concurrency": "`concurrency`",
+    "SelfCheckSettings": "`self_check`",
     "Alerts": "`alerts`",
     "Api": "`api`",
     "Token": "`api.tokens.<name>`",

@@ -29,6 +29,7 @@ _ESCAPE: Mapping[str, str] = {
 def broken_rules(settings: Settings, tree: Tree) -> Iterator[Problem]:
     """Every broken rule, errors and warnings. settings: what of the tree is valid by itself."""
     yield from _listening(settings, tree)
+    yield from _self_check(settings, tree)
     yield from _alerts(settings, tree)
     for name, service in settings.services.items():
         path: Keys = ("services", name)
@@ -38,6 +39,8 @@ def broken_rules(settings: Settings, tree: Tree) -> Iterator[Problem]:
         yield from _version(path, service, tree)
         yield from _mode(path, service, settings, tree)
         yield from _databases(path, tree)
+        yield from _times(path, tree)
+        yield from _alerting(path, service, tree)
     yield from _cycles(settings, tree)
     if not settings.services:
         yield _warning(
@@ -86,6 +89,18 @@ def _listening(settings: Settings, tree: Tree) -> Iterator[Problem]:
             on_value=True,
             remedy="add one under api.tokens (deploy-watchdog token makes it), or listen on 127.0.0.1",
         )
+
+
+def _self_check(settings: Settings, tree: Tree) -> Iterator[Problem]:
+    for index, target in enumerate(settings.self_check.targets):
+        host, _, port = target.rpartition(":")
+        if not host or "/" in host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            yield tree.problem(
+                "bad-address",
+                f"self_check: `{target}` is not a host and a port. Write gateway.example:443.",
+                ("self_check", "targets", index),
+                on_value=True,
+            )
 
 
 def _is_loopback(host: str) -> bool:
@@ -301,6 +316,40 @@ def _databases(path: Keys, tree: Tree) -> Iterator[Problem]:
     checks = tree.value["services"][path[1]].get("checks")
     if isinstance(checks, Mapping):
         yield from _named_databases(checks, (*path, "checks"), tree)
+
+
+def _times(path: Keys, tree: Tree) -> Iterator[Problem]:
+    checks = tree.value["services"][path[1]].get("checks")
+    for name, check in checks.items() if isinstance(checks, Mapping) else ():
+        if isinstance(check, Mapping) and {"every", "cron"} <= check.keys():
+            yield tree.problem(
+                "two-times",
+                f"{name} has `every` and `cron`: it would be due by both. Leave one out.",
+                (*path, "checks", name, "cron"),
+            )
+
+
+def _alerting(path: Keys, service: Service, tree: Tree) -> Iterator[Problem]:
+    for name, check in service.checks.items():
+        rule = check.alert
+        if rule is not None and rule.of is not None and rule.of < rule.fail:
+            yield tree.problem(
+                "bad-value",
+                f"alert of {name}: {rule.of} runs cannot have {rule.fail} failures. "
+                f"Write of: {rule.fail} or more.",
+                (*path, "checks", name, "alert", "of"),
+                on_value=True,
+            )
+    for index, window in enumerate(service.maintenance):
+        begins_at = window.cron.after(0.0, service.timezone)
+        if window.cron.after(begins_at, service.timezone) - begins_at <= window.for_:
+            yield tree.problem(
+                "bad-value",
+                f"maintenance of {written_duration(window.for_)} begins again before it is over: it might "
+                "never end. Write a shorter time, or a cron with longer gaps.",
+                (*path, "maintenance", index, "for"),
+                on_value=True,
+            )
 
 
 def _named_databases(value: Any, path: Keys, tree: Tree) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from config.cron import Cron
 from config.values import (
     Duration,
     Fraction,
@@ -181,6 +182,22 @@ class LimitSettings(Section):
     """With more services regressed at once it is no single deploy's fault: nothing is rolled back."""
 
 
+class Concurrency(Section):
+    """How many checks run at once; those that hang hold up nobody beyond that."""
+
+    checks: Whole = Field(default=256, ge=1, le=10_000)
+    """In all."""
+    per_host: Whole = Field(default=16, ge=1, le=10_000)
+    """That ask one host, or one of `databases`; more of them wait without holding up others."""
+
+
+class SelfCheckSettings(Section):
+    """Whether this machine itself is cut off: then a failed check has outcome `error` and is no evidence."""
+
+    targets: tuple[str, ...] = Field(default=(), max_length=10)
+    """`host:port` each, of what is always there: the network counts as down when none takes a connection."""
+
+
 class Series(Section):
     """One judged series. Give the selectors of raw counters: the watchdog takes differences and rates."""
 
@@ -229,14 +246,45 @@ class Burst(Section):
     """How long, counted from the end of the deploy."""
 
 
+class CheckAlert(Section):
+    """When people are told of a check that fails outside a watch. A deploy is judged whatever this says."""
+
+    fail: Whole = Field(default=3, ge=1, le=100)
+    """So many failures begin an alert."""
+    of: Whole | None = Field(default=None, ge=1, le=100)
+    """Counted among so many of the newest runs, by default as many as `fail`. An `error` is no run."""
+    recover: Whole = Field(default=2, ge=1, le=100)
+    """So many passes in a row end it."""
+    page: Switch = False
+    """`true` asks a person to act now, also on the channels of `alerts.page`."""
+
+    @property
+    def window(self) -> int:
+        """How many of the newest runs have to be remembered."""
+        return max(self.of or self.fail, self.recover)
+
+
+class Maintenance(Section):
+    """A time in which alerts of checks are held back: told after it if it goes on. Checks run as ever."""
+
+    cron: Cron
+    """When it begins, in the `timezone` of the service."""
+    for_: Period = Field(alias="for")
+    """How long it lasts."""
+
+
 class CheckCommon(Plugin):
     """The keys every kind of check has; the rest belong to its kind."""
 
     every: Period = 60.0
     """Time between two runs."""
+    cron: Cron | None = None
+    """Instead of `every`: minute, hour, day, month and day of week, in the `timezone` of the service."""
     timeout: Period = 10.0
     """A run that takes longer is stopped."""
     burst: Burst | None = None
+    alert: CheckAlert | None = None
+    """Without it nobody is told between deploys."""
     judge: tuple[str, ...] = ()
     """Readings of the check that are judged as series of their own, beside pass and fail."""
     acts: Switch = True
@@ -279,9 +327,12 @@ class Service(Section):
     mode: Mode | None = None
     """Instead of `defaults.mode`."""
     timezone: Zone = "UTC"
-    """For daily and weekly profiles."""
+    """For `cron`, and for daily and weekly profiles."""
     depends_on: tuple[Name, ...] = ()
-    """Services this one calls: their deploys can be to blame for its trouble."""
+    """Services this one calls: their deploys can be to blame for its trouble, and while an alert of theirs is
+    open those of this service's checks are held back."""
+    maintenance: tuple[Maintenance, ...] = ()
+    """When alerts of its checks are held back."""
     controls: tuple[Name, ...] = ()
     """Services that see the same surges but not this deploy; series of the same name are compared."""
     step: Period | None = None
@@ -350,6 +401,8 @@ class Settings(BaseSettings):
     alerts: Alerts = Alerts()
     defaults: Defaults = Defaults()
     limits: LimitSettings = LimitSettings()
+    concurrency: Concurrency = Concurrency()
+    self_check: SelfCheckSettings = SelfCheckSettings()
     sources: Mapping[Name, Plugin] = Field(default_factory=dict)
     """Where metrics come from, by name."""
     databases: Mapping[Name, Plugin] = Field(default_factory=dict)

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checks.model import Beat
+from checks.peer import peer_of
 from config import Loaded
+from config.cron import Cron
 from watchdog.alerts.messages import Routes
 from watchdog.api.protocol import Ports
 from watchdog.api.server import serve
@@ -24,10 +27,12 @@ from watchdog.between import Between
 from watchdog.board import LiveBoard
 from watchdog.bursts import Bursts
 from watchdog.calendar import run_calendar
+from watchdog.checkalerts import CheckAlerts
 from watchdog.checking import checker
 from watchdog.clock import Clock, SystemClock
 from watchdog.closing import Closing
 from watchdog.deploys.version import VersionReader
+from watchdog.heartbeats import Heartbeats
 from watchdog.housekeeping import Housekeeping
 from watchdog.jobs import TIMES, Jobs
 from watchdog.keeper import Keeper, batches
@@ -42,6 +47,7 @@ from watchdog.plan import plan_services
 from watchdog.pulse import Pulse
 from watchdog.reports import Reports
 from watchdog.schedule import Schedule
+from watchdog.selfcheck import SelfCheck
 from watchdog.series import SeriesBook
 from watchdog.store.protocol import Store
 from watchdog.store.samples import SampleStore
@@ -87,6 +93,7 @@ class Parts:
     """Everything that runs for ever; the API is served for as long as these are wired."""
 
     schedule: Schedule
+    times: Mapping[str, tuple[Cron, str]]
     works: Works
     bench: Bench
     between: Between
@@ -99,7 +106,7 @@ class Parts:
         """Name and coroutine of every part, in the order in which they end."""
         return [
             ("schedule", self.schedule.run(self.works.put)),
-            ("calendar", run_calendar(TIMES, self.works.put)),
+            ("calendar", run_calendar(self.times, lambda name: self.schedule.turn(name, self.works.put))),
             ("works", self.works.run()),
             ("bench", self.bench.run()),
             ("between", self.between.run()),
@@ -192,14 +199,28 @@ async def wired(
             metrics=metrics,
             wake_outbox=outbox.wake,
         )
+        heartbeats = Heartbeats(plans=plans, store=store)
+        await heartbeats.await_all(now)
+        check_alerts = CheckAlerts(
+            plans=plans, store=store, bench=bench, clock=clock, routes=routes, wake_outbox=outbox.wake
+        )
+        await check_alerts.load()
         pipeline = Pipeline(
             clock=clock,
             checks={check.due_name: check for plan in plans.values() for check in plan.checks},
             batches=ticks,
-            checker=await stack.enter_async_context(checker(loaded.databases, clock)),
+            checker=await stack.enter_async_context(
+                checker(
+                    loaded.databases,
+                    clock,
+                    heartbeats.beats_for,
+                    SelfCheck(settings.self_check.targets, clock),
+                )
+            ),
             keeper=keeper,
             bench=bench,
             between=between,
+            check_alerts=check_alerts,
             store=store,
             targets=loaded.targets,
             routes=routes,
@@ -213,10 +234,21 @@ async def wired(
         stack.push_async_callback(pipeline.flush)
         schedule = Schedule(clock)
         jobs = Jobs(clock=clock, store=store, samples=samples, keeper=keeper, plans=plans)
-        works = Works(metrics, pipeline.observe, pipeline.tick, jobs.do, schedule.done)
+        peers = {check.due_name: peer_of(check.check) for plan in plans.values() for check in plan.checks}
+        works = Works(
+            metrics,
+            pipeline.observe,
+            pipeline.tick,
+            jobs.do,
+            schedule.done,
+            peers=peers,
+            per_peer=settings.concurrency.per_host,
+            workers=settings.concurrency.checks,
+        )
         for plan in plans.values():
             for check in plan.checks:
-                schedule.every(check.due_name, check.every_s)
+                if check.interval_s is not None:
+                    schedule.every(check.due_name, check.interval_s)
         for batch in ticks.values():
             works.add_tick(batch.name)
             schedule.every(batch.name, batch.step_s, align_s=settings.lag % batch.step_s)
@@ -256,6 +288,13 @@ async def wired(
             on_deploy=lambda deploy, watch: bursts.start(deploy.service, clock.wall_s()),
             wake_outbox=outbox.wake,
         )
+
+        async def hear(service: str, name: str, beat: Beat) -> bool:
+            is_new = await heartbeats.hear(service, name, beat)
+            # Looked at at once: nobody should hear of a failed job later than the daemon does.
+            schedule.turn(f"{service}/{name}", works.put)
+            return is_new
+
         ports = Ports(
             settings=settings,
             store=store,
@@ -266,6 +305,7 @@ async def wired(
             submit=operations.submit,
             approve=operations.approve,
             veto=operations.veto,
+            hear=hear,
             kill_switch=kill_switch,
             set_kill_switch=store.set_kill_switch,
             readiness=pulse.problems,
@@ -288,8 +328,15 @@ async def wired(
                 "epoch": store.epoch,
             },
         )
+        by_cron = {
+            check.due_name: (check.cron, check.zone)
+            for plan in plans.values()
+            for check in plan.checks
+            if check.cron is not None and check.interval_s is None
+        }
         yield Parts(
             schedule=schedule,
+            times={**TIMES, **by_cron},
             works=works,
             bench=bench,
             between=between,

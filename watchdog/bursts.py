@@ -15,14 +15,14 @@ class Bursts:
 
     plans: Mapping[str, ServicePlan]
     schedule: Schedule
-    # Name of a check to when its burst ends and the interval it goes back to.
-    _ends: dict[str, tuple[float, float]] = field(default_factory=dict)
+    # Name of a check to when its burst ends and the interval it goes back to, None where cron says when.
+    _ends: dict[str, tuple[float, float | None]] = field(default_factory=dict)
 
     def start(self, service: str, now: float) -> None:
         """Run the service's bursting checks at their burst interval from now on."""
         for check in self.plans[service].checks:
             if check.burst_every_s is not None:
-                self._ends[check.due_name] = (now + check.burst_for_s, check.every_s)
+                self._ends[check.due_name] = (now + check.burst_for_s, check.interval_s)
                 self.schedule.every(check.due_name, check.burst_every_s)
 
     def settle(self, now: float) -> None:
@@ -30,4 +30,7 @@ class Bursts:
         for name, (end_at, every_s) in list(self._ends.items()):
             if end_at <= now:
                 del self._ends[name]
-                self.schedule.every(name, every_s)
+                if every_s is None:
+                    self.schedule.stop(name)
+                else:
+                    self.schedule.every(name, every_s)

@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.cron import CronTrigger
+
+from config.cron import Cron
 
 
-async def run_calendar(times: Mapping[str, tuple[int, int]], put: Callable[[str], bool]) -> None:
-    """Put each name at its (hour, minute) UTC, every day, until cancelled."""
+async def run_calendar(times: Mapping[str, tuple[Cron, str]], put: Callable[[str], object]) -> None:
+    """Put each name whenever its time comes in its time zone, until cancelled."""
     # Memory store, one run for many missed, late rather than never: APScheduler's own default skips a job
     # that is a second late.
     scheduler = AsyncIOScheduler(
         timezone="UTC",
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
-    for name, (hour, minute) in times.items():
-        trigger = CronTrigger(hour=hour, minute=minute, timezone="UTC")
-        scheduler.add_job(put, trigger, args=(name,), id=name)
+    for name, (cron, zone) in times.items():
+        scheduler.add_job(put, cron.trigger(zone), args=(name,), id=name)
     scheduler.start()
     try:
         await asyncio.get_running_loop().create_future()

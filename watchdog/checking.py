@@ -5,29 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
 
-from checks.model import CheckResult, Database, World, deadline_s
+from checks.model import Beats, CheckResult, Database, World, deadline_s
 from watchdog.clock import Clock
 from watchdog.plan import CheckPlan
+from watchdog.selfcheck import SelfCheck
 
 log = logging.getLogger("watchdog.checking")
 
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """Runs checks. session: without a limit on connections, or checks that hang would hold up the others."""
+    """Runs checks. session: without a limit on connections, or checks that hang would hold up the others.
+
+    beats_for: the reports that a check waits for. self_check: asked when a check has failed.
+    """
 
     session: aiohttp.ClientSession
     databases: Mapping[str, Database]
     clock: Clock
+    beats_for: Callable[[CheckPlan], Beats | None] = lambda plan: None
+    self_check: SelfCheck | None = None
 
     async def run(self, plan: CheckPlan) -> CheckResult:
         """The result of one run, in time, whatever the check does."""
+        result = await self._run(plan)
+        return result if self.self_check is None else await self.self_check.doubted(result)
+
+    async def _run(self, plan: CheckPlan) -> CheckResult:
         world = World(
             http=self.session,
             databases=self.databases,
@@ -36,6 +46,7 @@ class Checker:
             sleep=self.clock.sleep,
             run_id=uuid.uuid4().hex,
             timeout_s=plan.timeout_s,
+            beats=self.beats_for(plan),
         )
         try:
             async with asyncio.timeout(deadline_s(plan.check, plan.timeout_s)):
@@ -49,10 +60,15 @@ class Checker:
 
 
 @asynccontextmanager
-async def checker(databases: Mapping[str, Database], clock: Clock) -> AsyncIterator[Checker]:
+async def checker(
+    databases: Mapping[str, Database],
+    clock: Clock,
+    beats_for: Callable[[CheckPlan], Beats | None] = lambda plan: None,
+    self_check: SelfCheck | None = None,
+) -> AsyncIterator[Checker]:
     """A checker with a session of its own."""
     # No cookie of one check may reach another; a scenario keeps its own.
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
-        yield Checker(session, databases, clock)
+        yield Checker(session, databases, clock, beats_for, self_check)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from detectors import say
 from detectors.always_on import AlwaysOn
 from watchdog.alerts.text import clean, clock_time, cut, listed
-from watchdog.model import Alert, Deploy, Incident, IncidentAlertKind, SeriesShift, Severity
+from watchdog.model import Alert, AlertEvent, Deploy, Incident, IncidentAlertKind, SeriesShift, Severity
 from watchdog.plan import ServicePlan
 
 _SERIES_MAX = 5
@@ -22,7 +22,12 @@ _TEXT_CHARS = 900
 _FIELD_CHARS = 1500
 # A series without data for so many ticks is not taken at its last word.
 _SILENT_TICKS = 10
-_SEVERITIES: Mapping[IncidentAlertKind, Severity] = {"drifted": "warning", "settled": "info"}
+_SEVERITIES: Mapping[IncidentAlertKind, Severity] = {
+    "drifted": "warning",
+    "settled": "info",
+    "failing": "error",
+    "passing": "info",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,22 +89,38 @@ def alerts_of(incident: Incident, told: Told, now: float) -> tuple[Alert, ...]:
         "next": "Told once more when it is over." if kind == "drifted" else "",
         "because": incident.because,
     }
+    text = f"{place}: {claim}: {incident.because}"
+    return told_of(incident, kind=kind, event="update", text=text, fields=fields, told=told, now=now)
+
+
+def told_of(
+    incident: Incident,
+    *,
+    kind: IncidentAlertKind,
+    event: AlertEvent,
+    text: str,
+    fields: Mapping[str, str],
+    told: Told,
+    now: float,
+) -> tuple[Alert, ...]:
+    """One alert per channel, of one kind once in the life of an incident. A `trigger` is a page."""
     link = f"{told.public_url.rstrip('/')}/s/{quote(incident.service, safe='')}" if told.public_url else None
     return tuple(
         Alert(
-            id=_digest(incident.id, kind, channel),
+            id=digest_of(incident.id, kind, channel),
             channel=channel,
-            event="update",
+            event=event,
             kind=kind,
             severity=_SEVERITIES[kind],
             dedup_key=f"{incident.service}|{incident.environment}|{incident.id}",
             environment=incident.environment,
             service=incident.service,
             deploy_id="",
-            text=cut(clean(f"{place}: {claim}: {incident.because}"), _TEXT_CHARS),
-            fields={name: cut(clean(text), _FIELD_CHARS) for name, text in fields.items() if text},
+            text=cut(clean(text), _TEXT_CHARS),
+            fields={name: cut(clean(said), _FIELD_CHARS) for name, said in fields.items() if said},
             link=link,
             created_at=now,
+            page=event == "trigger",
         )
         for channel in told.channels
     )
@@ -110,7 +131,7 @@ def _opened(names: Sequence[str], judge: AlwaysOn, plan: ServicePlan) -> Inciden
     onset_at = min(shift.onset_at for shift in series.values())
     said = listed([shift.because for shift in series.values()], _SERIES_MAX)
     return Incident(
-        id=_digest(plan.environment, plan.name, f"{judge.judged_to_at:.3f}"),
+        id=digest_of(plan.environment, plan.name, f"{judge.judged_to_at:.3f}"),
         environment=plan.environment,
         service=plan.name,
         state="raised",
@@ -148,5 +169,6 @@ def _deploys(incident: Incident, last: Deploy | None) -> str:
     )
 
 
-def _digest(*parts: str) -> str:
+def digest_of(*parts: str) -> str:
+    """An id that is the same whenever it is made of the same parts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

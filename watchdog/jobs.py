@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from config.cron import Cron
 from watchdog.clock import Clock
 from watchdog.keeper import Keeper
 from watchdog.plan import ServicePlan
@@ -15,11 +16,11 @@ from watchdog.store.samples import SampleStore
 
 log = logging.getLogger("watchdog.jobs")
 
-# Name to hour and minute UTC: in the quiet hours, and away from full hours where everybody's jobs run.
-TIMES: Mapping[str, tuple[int, int]] = {
-    "job:retention": (2, 17),
-    "job:history": (3, 7),
-    "job:audit": (4, 37),
+# In the quiet hours, and away from full hours where everybody's jobs run.
+TIMES: Mapping[str, tuple[Cron, str]] = {
+    "job:retention": (Cron("17 2 * * *"), "UTC"),
+    "job:history": (Cron("7 3 * * *"), "UTC"),
+    "job:audit": (Cron("37 4 * * *"), "UTC"),
 }
 
 

@@ -65,8 +65,8 @@ AlertKind = Literal[
     "internal",
 ]
 # Of trouble without a deploy.
-IncidentAlertKind = Literal["drifted", "settled"]
-IncidentState = Literal["raised", "resolved", "accepted"]
+IncidentAlertKind = Literal["drifted", "settled", "failing", "passing"]
+IncidentState = Literal["held", "raised", "resolved", "accepted"]
 Severity = Literal["critical", "error", "warning", "info"]
 
 
@@ -241,10 +241,12 @@ class SeriesShift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """Trouble of a service that no deploy explains; one per service at a time.
+    """Trouble of a service that no deploy explains; one of its series at a time, and one of each check.
 
-    opened_at, closed_at: ends of the steps at which it was told and was over. onset_at: when it began, by the
-    earliest of its series.
+    opened_at, closed_at: when it was told and was over; of series the ends of those steps. onset_at: when it
+    began, by the earliest of its series. check_name: of the check that fails, empty where it is the series.
+    held: what keeps people from being told (state `held`), or kept them for a while. is_page: whether a
+    person was asked to act.
     """
 
     id: str
@@ -256,6 +258,28 @@ class Incident:
     opened_at: float
     onset_at: float
     closed_at: float | None = None
+    check_name: str = ""
+    held: str = ""
+    is_page: bool = False
+
+
+HeartbeatState = Literal["awaited", "start", "success", "fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What a job reported of one of its runs to the check `name`, at the time we heard it.
+
+    awaited: not a report, but since when one is waited for. run: the job's name for the run, may be empty.
+    """
+
+    environment: str
+    service: str
+    name: str
+    state: HeartbeatState
+    at: float
+    run: str = ""
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

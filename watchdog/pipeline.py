@@ -18,6 +18,7 @@ from watchdog.alerts.messages import Routes
 from watchdog.bench import Bench
 from watchdog.between import Between
 from watchdog.board import LiveBoard
+from watchdog.checkalerts import CheckAlerts
 from watchdog.checking import Checker
 from watchdog.clock import Clock
 from watchdog.keeper import Batch, Keeper
@@ -43,6 +44,7 @@ class Pipeline:
     keeper: Keeper
     bench: Bench
     between: Between
+    check_alerts: CheckAlerts
     store: Store
     targets: Mapping[str, Target]
     routes: Routes
@@ -60,13 +62,16 @@ class Pipeline:
         at = self.clock.wall_s()
         self.keeper.add(plan.service, plan.name, result, at)
         self.metrics.checks.labels(plan.service, plan.name, result.outcome).inc()
-        self.board.services[plan.service].checks[plan.name] = {
+        shown = self.board.services[plan.service].checks
+        before = shown.get(plan.name, {})
+        shown[plan.name] = {
             "outcome": result.outcome,
             "because": result.because,
             "at": at,
             "readings": dict(result.readings),
         }
-        if result.outcome == "error":
+        await self.check_alerts.take(plan, result, at)
+        if result.outcome == "error" and before.get("because") != result.because:
             log.warning(
                 "check could not tell",
                 extra={"service": plan.service, "check": plan.name, "because": result.because},

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from checks.model import Check, may_act
 from config import Loaded
-from config.schema import CheckCommon, Series, Service, Settings, VersionSignal
+from config.cron import Cron
+from config.schema import CheckAlert, CheckCommon, Maintenance, Series, Service, Settings, VersionSignal
 from detectors.always_on import AlwaysOnSettings
 from detectors.model import JudgeSettings, SeriesKind, SeriesSpec
 from watchdog.model import Limits, Mode
@@ -47,7 +48,11 @@ class SeriesPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckPlan:
-    """One check with its schedule; `name` is unique within the service."""
+    """One check with its schedule; `name` is unique within the service.
+
+    cron: when it is due, in the time zone `zone`; None = every `every_s`. looks_every_s: of a check that
+    looks whether something else was done when it was due; None = it runs when it is due itself.
+    """
 
     service: str
     name: str
@@ -56,11 +61,25 @@ class CheckPlan:
     timeout_s: float
     burst_every_s: float | None
     burst_for_s: float
+    cron: Cron | None = None
+    zone: str = "UTC"
+    looks_every_s: float | None = None
+    alert: CheckAlert | None = None
 
     @property
     def due_name(self) -> str:
         """The name under which the schedule knows it."""
         return f"{self.service}/{self.name}"
+
+    @property
+    def interval_s(self) -> float | None:
+        """Time between two runs; None where `cron` says when."""
+        due_s = None if self.cron else self.every_s
+        return due_s if self.looks_every_s is None else min(self.looks_every_s, due_s or math.inf)
+
+    def due_after(self, at: float) -> float:
+        """The first time it is due after `at`."""
+        return at + self.every_s if self.cron is None else self.cron.after(at, self.zone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +119,7 @@ class ServicePlan:
     is_single_instance: bool
     lag_s: float = 0.0
     always_on: AlwaysOnPlan = field(default_factory=AlwaysOnPlan)
+    maintenance: tuple[Maintenance, ...] = ()
 
     @property
     def control_services(self) -> frozenset[str]:
@@ -167,7 +187,7 @@ def _service(
         depends_on=service.depends_on,
         series=series,
         checks=tuple(
-            _check(name, check_name, check, loaded.checks[name, check_name])
+            _check(name, check_name, check, loaded.checks[name, check_name], service.timezone)
             for check_name, check in service.checks.items()
         ),
         controls={
@@ -191,6 +211,7 @@ def _service(
         ),
         is_single_instance=settings.single_instance,
         lag_s=settings.lag,
+        maintenance=service.maintenance,
         always_on=AlwaysOnPlan(
             is_enabled=always_on.enabled,
             settings=AlwaysOnSettings(
@@ -207,7 +228,7 @@ def _is_comparable(spec: SeriesSpec, control: SeriesSpec) -> bool:
     return spec.name == control.name and (is_one or "histogram" not in (spec.kind, control.kind))
 
 
-def _check(service: str, name: str, common: CheckCommon, check: Check) -> CheckPlan:
+def _check(service: str, name: str, common: CheckCommon, check: Check, zone: str) -> CheckPlan:
     return CheckPlan(
         service=service,
         name=name,
@@ -216,6 +237,10 @@ def _check(service: str, name: str, common: CheckCommon, check: Check) -> CheckP
         timeout_s=common.timeout,
         burst_every_s=common.burst.every if common.burst else None,
         burst_for_s=common.burst.for_ if common.burst else 0.0,
+        cron=common.cron,
+        zone=zone,
+        looks_every_s=getattr(check, "looks_every_s", None),
+        alert=common.alert,
     )
 
 

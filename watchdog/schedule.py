@@ -1,6 +1,6 @@
 """When things are due: one heap of names for everything with an interval.
 
-Names with a calendar (cron, nightly jobs) come from APScheduler in `app.py`; both call the same `put`.
+Names with a calendar (cron, nightly jobs) come from APScheduler in `calendar.py`, which asks for a `turn`.
 A name that is still waiting or being worked on when it falls due again is an overrun: counted, not queued
 twice, so a slow check can delay only itself.
 """
@@ -20,8 +20,8 @@ from watchdog.clock import Clock
 @dataclass(slots=True)
 class _Entry:
     name: str
-    interval_s: float
-    align_s: float | None
+    interval_s: float = math.inf
+    align_s: float | None = None
     is_busy: bool = False
     turn: int = 0
 
@@ -60,6 +60,22 @@ class Schedule:
             delay_s = self._until_grid(entry) if align_s is not None else interval_s
         self._push(entry, self.clock.mono_s() + delay_s)
 
+    def stop(self, name: str) -> None:
+        """Make `name` due by no interval any more; a calendar may still give it a turn."""
+        entry = self._entries.get(name)
+        if entry is not None:
+            entry.turn += 1
+
+    def turn(self, name: str, put: Callable[[str], bool]) -> None:
+        """Hand out `name` now, unless the work of its turn before still goes on."""
+        entry = self._entries.setdefault(name, _Entry(name))
+        if entry.is_busy:
+            self.overruns += 1
+        elif put(name):
+            entry.is_busy = True
+        else:
+            self.drops += 1
+
     def done(self, name: str) -> None:
         """Say that the work behind `name` ended, so that its next due time counts again."""
         entry = self._entries.get(name)
@@ -83,7 +99,7 @@ class Schedule:
         _, turn, name = heapq.heappop(self._heap)
         entry = self._entries[name]
         if turn != entry.turn:
-            return  # an older place of a name whose interval was changed
+            return  # an older place of a name whose interval was changed or ended
         now_s = self.clock.mono_s()
         self.lateness_s = now_s - due_s
         if entry.align_s is not None:
@@ -92,12 +108,7 @@ class Schedule:
             # Missed turns are folded into one: a late check runs once, not once per missed turn.
             next_s = max(due_s + entry.interval_s, now_s)
         self._push(entry, next_s)
-        if entry.is_busy:
-            self.overruns += 1
-        elif put(name):
-            entry.is_busy = True
-        else:
-            self.drops += 1
+        self.turn(name, put)
 
     def _until_grid(self, entry: _Entry) -> float:
         wall_s = self.clock.wall_s() - (entry.align_s or 0.0)

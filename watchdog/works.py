@@ -7,18 +7,21 @@ source, because a source may hang too and its steps must come in order; jobs (th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from watchdog.metrics import Metrics
 
-_CHECK_WORKERS = 64
 _QUEUE_MAX = 10_000
 
 
 @dataclass(slots=True)
 class Works:
     """observe, tick, job: the work behind a name. done: tells the schedule that the name may come again.
+
+    peers: whom each check asks; at most `per_peer` checks of one are queued or running, its others stand
+    aside. workers: how many checks run at once.
 
     A name begins with the kind of its work: `tick:60:prom`, `job:retention`, or is a check's `service/name`.
     """
@@ -28,13 +31,18 @@ class Works:
     tick: Callable[[str], Awaitable[None]]
     job: Callable[[str], Awaitable[None]]
     done: Callable[[str], None]
-    _checks: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_QUEUE_MAX))
+    peers: Mapping[str, str] = field(default_factory=dict)
+    per_peer: int = 16
+    workers: int = 256
+    _checks: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    _aside: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
+    _admitted: Counter[str] = field(default_factory=Counter)
     _ticks: dict[str, asyncio.Queue[str]] = field(default_factory=dict)
     _jobs: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(100))
 
     def __post_init__(self) -> None:
         """Show how many checks wait, whenever somebody looks."""
-        self.metrics.queue_depth.labels("checks").set_function(self._checks.qsize)
+        self.metrics.queue_depth.labels("checks").set_function(self._waiting)
 
     def add_tick(self, name: str) -> None:
         """Give one batch a queue and a worker of its own."""
@@ -42,22 +50,38 @@ class Works:
 
     def put(self, name: str) -> bool:
         """Queue a due name; False when its queue is full."""
-        if name.startswith("tick:"):
-            queue = self._ticks[name]
-        else:
-            queue = self._jobs if name.startswith("job:") else self._checks
+        if not name.startswith(("tick:", "job:")):
+            return self._put_check(name)
+        queue = self._ticks[name] if name.startswith("tick:") else self._jobs
         try:
             queue.put_nowait(name)
         except asyncio.QueueFull:
-            self.metrics.drops.labels(name.partition(":")[0] if ":" in name else "check").inc()
-            return False
+            return self._dropped(name.partition(":")[0])
         return True
+
+    def _put_check(self, name: str) -> bool:
+        if self._waiting() >= _QUEUE_MAX:
+            return self._dropped("check")
+        peer = self.peers.get(name, "")
+        if peer and self._admitted[peer] >= self.per_peer:
+            self._aside[peer].append(name)
+        else:
+            self._admitted[peer] += 1
+            self._checks.put_nowait(name)
+        return True
+
+    def _dropped(self, what: str) -> bool:
+        self.metrics.drops.labels(what).inc()
+        return False
+
+    def _waiting(self) -> int:
+        return self._checks.qsize() + sum(map(len, self._aside.values()))
 
     async def run(self) -> None:
         """Work on everything that is put, for ever."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(_CHECK_WORKERS):
-                group.create_task(self._work(self._checks, self.observe))
+            for _ in range(self.workers):
+                group.create_task(self._work(self._checks, self._observe))
             for name, queue in self._ticks.items():
                 group.create_task(self._work(queue, self.tick), name=name)
             group.create_task(self._work(self._jobs, self.job))
@@ -69,3 +93,17 @@ class Works:
                 await work(name)
             finally:
                 self.done(name)
+
+    async def _observe(self, name: str) -> None:
+        try:
+            await self.observe(name)
+        finally:
+            self._leave(self.peers.get(name, ""))
+
+    def _leave(self, peer: str) -> None:
+        """The next of that peer takes the place, or it becomes free."""
+        aside = self._aside.get(peer)
+        if aside:
+            self._checks.put_nowait(aside.popleft())
+        else:
+            self._admitted[peer] -= 1

@@ -54,6 +54,14 @@ IN_SERVICE = [
     ("depends_on: [shopp]", "unknown-reference", "depends_on[0]", "did you mean `shop`?"),
     ("depends_on: [shop]", "cycle", "depends_on", "depends_on: shop -> shop."),
     ("controls: [shop]", "self-reference", "controls[0]", "its own control"),
+    ("maintenance: [{cron: 0 2 * * *}]", "missing-key", "maintenance[0].for", "needs `for`"),
+    ("maintenance: [{cron: 0 2 * *, for: 2h}]", "bad-cron", "maintenance[0].cron", "5 fields"),
+    (
+        "maintenance: [{cron: 0 2 * * 0, for: 2h}, {cron: 0 * * * *, for: 1h}]",
+        "bad-value",
+        "maintenance[1].for",
+        "maintenance of 1h begins again before it is over",
+    ),
     ("version: {path: $.v}", "missing-key", "version", "either `http` or `series`"),
     ("version: {http: http://a, series: b}", "missing-key", "version", "either `http` or `series`"),
     ("version: {series: 'rate(x[1m])'}", "ratio-is-a-query", "version.series", "is an expression"),
@@ -174,6 +182,12 @@ IN_CHECK = [
     ("{kind: web, get: x, json: 5}", "not-text", ".json", 'Write "5"'),
     ("{kind: web, get: }", "empty", ".get", "get is empty"),
     ("{kind: web, get: x, burst: {evry: 5s}}", "unknown-key", ".burst.evry", "did you mean `every`?"),
+    ("{kind: web, get: x, cron: 0 0 30 2 *}", "bad-cron", ".cron", "no such day ever comes"),
+    ("{kind: web, get: x, cron: 5m}", "bad-cron", ".cron", "`30 2 * * 1-5` is 2:30 on working days"),
+    ("{kind: web, get: x, every: 5m, cron: 0 0 * * *}", "two-times", ".cron", "Leave one out"),
+    ("{kind: web, get: x, alert: {fail: 3, of: 2}}", "bad-value", ".alert.of", "cannot have 3 failures"),
+    ("{kind: web, get: x, alert: {fail: 0}}", "bad-value", ".alert.fail", "not `0`"),
+    ("{kind: web, get: x, alert: {after: 3}}", "unknown-key", ".alert.after", "fail, of, recover, page"),
     ("{kind: query, query: x, database: dbb}", "unknown-reference", ".database", "Databases: db."),
 ]
 
@@ -198,6 +212,9 @@ AT_TOP = [
     ("api: {tokens: {ci: {hash: 'md5:1'}}}", "bad-token-hash", "api.tokens.ci.hash", "64 hex digits"),
     ("api: {tokens: {ci: {}}}", "missing-key", "api.tokens.ci.hash", "needs `hash`"),
     ("api: {tokens: {CI: {hash: x}}}", "bad-name", "api.tokens.CI", "a-z, 0-9 and -"),
+    ("self_check: {targets: [gateway]}", "bad-address", "self_check.targets[0]", "gateway.example:443"),
+    ("self_check: {targets: ['a:1', 'a:0']}", "bad-address", "self_check.targets[1]", "`a:0`"),
+    ("concurrency: {per_host: 0}", "bad-value", "concurrency.per_host", "not `0`"),
     ("alerts: {default: [d]}", "unknown-reference", "alerts.default[0]", "Channels: c."),
     ("alerts: {page: [d]}", "unknown-reference", "alerts.page[0]", "Channels: c."),
     ("alerts: {default: c}", "bad-value", "alerts.default", "should be a list, not `c`."),
@@ -390,8 +407,8 @@ error[unknown-key]: `modee` is not a key of a service.
   |
 7 |     modee: auto
   |     ^^^^^ did you mean `mode`?
-help: keys of a service: owner, runbook, mode, timezone, depends_on, controls, step, history, history_min, \
-rollout_max, budget, watch, always_on, rollback, version, series, checks"""
+help: keys of a service: owner, runbook, mode, timezone, depends_on, maintenance, controls, step, history, \
+history_min, rollout_max, budget, watch, always_on, rollback, version, series, checks"""
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from checks.model import Beat
 from config.schema import Settings
 from detectors.judge import DeployJudge
 from detectors.model import (
@@ -163,6 +164,7 @@ class FakeDaemon:
         self.is_alive = True
         self.events: list[DeployEvent] = []
         self.decided: list[tuple[str, str, str, str]] = []
+        self.beats: list[Beat] = []
 
     def ports(self) -> Ports:
         """The ports of this daemon, with a registry of their own."""
@@ -176,6 +178,7 @@ class FakeDaemon:
             submit=self.submit,
             approve=self.approve,
             veto=self.veto,
+            hear=self.hear,
             kill_switch=self.kill_switch,
             set_kill_switch=self.set_kill_switch,
             readiness=lambda: self.not_ready,
@@ -198,6 +201,15 @@ class FakeDaemon:
 
     async def veto(self, key: str, who: str, because: str) -> Action:
         return await self._decide(key, who, because, "vetoed")
+
+    async def hear(self, service: str, name: str, beat: Beat) -> bool:
+        if (service, name) != ("checkout", "nightly"):
+            raise LookupError(
+                "There is no check of kind heartbeat at this address. They are: checkout/nightly."
+            )
+        is_new = not beat.run or beat.run not in [heard.run for heard in self.beats]
+        self.beats += [beat] if is_new else []
+        return is_new
 
     async def _decide(self, key: str, who: str, because: str, to: ActionState) -> Action:
         action = await self.store.action(key)

@@ -123,3 +123,34 @@ async def test_a_changed_interval_holds_from_now_on() -> None:
         schedule.every("home", 60.0)
         await clock.advance(59.0)
         assert len(taken.times("home")) == 5
+
+
+async def test_a_calendar_gives_turns_and_never_two_at_once() -> None:
+    clock = FakeClock()
+    taken = Bin(clock)
+    schedule = Schedule(clock)
+    schedule.turn("nightly", taken.put)
+    schedule.turn("nightly", taken.put)
+    assert (len(taken.taken), schedule.overruns) == (1, 1)
+    schedule.done("nightly")
+    taken.is_full = True
+    schedule.turn("nightly", taken.put)
+    assert schedule.drops == 1
+    taken.is_full = False
+    schedule.turn("nightly", taken.put)
+    assert len(taken.taken) == 2
+
+
+async def test_a_stopped_name_is_due_by_its_calendar_alone() -> None:
+    clock = FakeClock()
+    taken = Bin(clock)
+    schedule = Schedule(clock)
+    schedule.turn("nightly", taken.put)
+    schedule.done("nightly")
+    schedule.every("nightly", 1.0)
+    schedule.stop("nightly")
+    async with running(schedule, taken):
+        await clock.advance(5.0)
+        assert len(taken.taken) == 1
+        schedule.turn("nightly", taken.put)
+    assert len(taken.taken) == 2

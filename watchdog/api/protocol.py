@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
+from checks.model import Beat
 from config.schema import Settings
 from watchdog.clock import Clock
 from watchdog.model import Action, DeployEvent, Intake, SwitchState
@@ -41,7 +42,8 @@ class Ports:
 
     submit raises ValueError with a sentence for an event that cannot be taken (unknown service, future
     time). approve and veto raise ValueError when the action is not in a state for it (HTTP 409) and
-    LookupError for an unknown key (404). readiness: why the daemon is not ready; empty = ready.
+    LookupError for an unknown key (404). hear answers False for a report it has, and raises LookupError for a
+    check that waits for none. readiness: why the daemon is not ready; empty = ready.
     local_token: the token in the state folder that lets local commands act; it has every scope.
     """
 
@@ -54,6 +56,7 @@ class Ports:
     submit: Callable[[DeployEvent], Awaitable[Intake]]
     approve: Callable[[str, str, str], Awaitable[Action]]
     veto: Callable[[str, str, str], Awaitable[Action]]
+    hear: Callable[[str, str, Beat], Awaitable[bool]]
     kill_switch: Callable[[], Awaitable[SwitchState]]
     set_kill_switch: Callable[[SwitchState], Awaitable[None]]
     readiness: Callable[[], list[str]]

@@ -36,6 +36,15 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST", path="/api/v1/deploys", scope="deploy", handler=writes.submit_deploy, is_signable=True
     ),
+    Route(
+        method="POST", path="/api/v1/heartbeats/{service}/{name}", scope="deploy", handler=writes.heartbeat
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/heartbeats/{service}/{name}/{state}",
+        scope="deploy",
+        handler=writes.heartbeat_by_url,
+    ),
     Route(method="GET", path="/api/v1/deploys/{id}", scope="read", handler=reads.deploy),
     Route(method="GET", path="/api/v1/services", scope="read", handler=reads.services),
     Route(method="GET", path="/api/v1/watches", scope="read", handler=reads.watches),

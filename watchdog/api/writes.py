@@ -1,12 +1,13 @@
-"""The JSON routes that ask for something: a deploy event, an approval, a veto, the kill switch."""
+"""The routes that ask for something: a deploy event, a heartbeat, an approval, a veto, the kill switch."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
+from checks.model import Beat
 from watchdog.api.answers import Problem, answer
 from watchdog.api.bodies import read_body, read_object
 from watchdog.api.context import BODY, BOUNDS, IDENTITY, MESSAGE_ID, PORTS
@@ -15,6 +16,7 @@ from watchdog.deploys.reading import read_event
 from watchdog.model import Action, SwitchState
 
 BECAUSE_MAX = 500
+RUN_MAX = 200
 
 
 async def submit_deploy(request: web.Request) -> web.Response:
@@ -47,6 +49,45 @@ async def submit_deploy(request: web.Request) -> web.Response:
         },
         status=200 if intake.is_duplicate else 202,
     )
+
+
+async def heartbeat(request: web.Request) -> web.Response:
+    """Take in what a job says of its run. Body: `state`, and optionally `run` and `exit`."""
+    body = await _object(request)
+    _refuse_unknown(body, {"state", "run", "exit"})
+    return await _hear(request, body.get("state"), body.get("run", ""), body.get("exit"))
+
+
+async def heartbeat_by_url(request: web.Request) -> web.Response:
+    """The same without a body, for a job that has no more than curl: `…/success?run=7`, `…/fail?exit=3`."""
+    if request[IDENTITY].by_cookie:
+        # A form could send this without the browser asking for permission.
+        raise Problem(403, "A browser session cannot report heartbeats. Send a token.", at="Cookie")
+    query = dict(request.query)
+    _refuse_unknown(query, {"run", "exit"})
+    exit_code = query.get("exit")
+    told = int(exit_code) if exit_code is not None and exit_code.isdecimal() else exit_code
+    return await _hear(request, request.match_info["state"], query.get("run", ""), told)
+
+
+async def _hear(request: web.Request, state: Any, run: Any, exit_code: Any) -> web.Response:
+    ports = request.app[PORTS]
+    if state not in ("start", "success", "fail"):
+        raise Problem(422, "state must be start, success or fail.", at="state")
+    if not isinstance(run, str) or len(run) > RUN_MAX or not run.isprintable():
+        raise Problem(422, f"run must be one line of at most {RUN_MAX} characters.", at="run")
+    if exit_code is not None and (type(exit_code) is not int or not 0 <= exit_code <= 255):
+        raise Problem(422, "exit must be a whole number from 0 to 255.", at="exit")
+    if state == "start" and exit_code is not None:
+        raise Problem(422, "A run that starts has no exit code yet. Leave exit out.", at="exit")
+    if state == "success" and exit_code:
+        raise Problem(422, f"A run that ended with {exit_code} is no success. Report fail.", at="exit")
+    beat = Beat(state=state, at=ports.clock.wall_s(), run=run, exit_code=exit_code)
+    try:
+        is_new = await ports.hear(request.match_info["service"], request.match_info["name"], beat)
+    except LookupError as error:
+        raise Problem(404, str(error.args[0]), at="name") from error
+    return answer({"state": state, "at": beat.at, "duplicate": not is_new}, status=202 if is_new else 200)
 
 
 async def approve(request: web.Request) -> web.Response:
@@ -115,7 +156,7 @@ def _because(body: dict[str, Any]) -> str:
     return because.strip()
 
 
-def _refuse_unknown(body: dict[str, Any], known: set[str]) -> None:
+def _refuse_unknown(body: Mapping[str, Any], known: set[str]) -> None:
     unknown = sorted(body.keys() - known)
     if unknown:
         raise Problem(422, f"This key is not known. Known: {', '.join(sorted(known))}.", at=unknown[0][:64])

@@ -13,6 +13,7 @@ from watchdog.cli import exits
 COMMANDS = {
     "run": "watchdog.cli.run",
     "deploy": "watchdog.cli.deploy",
+    "heartbeat": "watchdog.cli.heartbeat",
     "rollback": "watchdog.cli.rollback",
     "kill-switch": "watchdog.cli.kill_switch",
     "check": "watchdog.cli.check",
@@ -30,6 +31,7 @@ COMMANDS = {
 SUMMARIES = {
     "run": "run the daemon",
     "deploy": "tell the daemon about a deploy, and wait for its verdict",
+    "heartbeat": "run a job and report to the daemon that it did, and how it ended",
     "rollback": "list, approve or veto rollbacks",
     "kill-switch": "stop all rollbacks, or allow them again",
     "check": "run one configured check now and show everything",
@@ -63,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module = importlib.import_module(COMMANDS[command])
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
+            if getattr(module, "TAKES_JOB", False) and "--" in words:
+                at = words.index("--")
+                sub.set_defaults(job=words[at + 1 :])
+                words = words[:at]
     try:
         parsed = parser.parse_args(words)
     except SystemExit as leaving:

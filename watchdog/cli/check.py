@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import config
@@ -15,8 +16,11 @@ from checks.model import CheckResult
 from watchdog.checking import checker
 from watchdog.cli import exits
 from watchdog.clock import SystemClock
+from watchdog.heartbeats import beats_for
 from watchdog.kinds import KINDS
 from watchdog.plan import CheckPlan, plan_services
+from watchdog.selfcheck import SelfCheck
+from watchdog.store.looking import LookedAt
 
 _EXITS = {"pass": exits.HEALTHY, "fail": exits.REGRESSED, "error": exits.BLIND}
 
@@ -56,7 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(plan: CheckPlan, loaded: config.Loaded) -> CheckResult:
-    async with checker(loaded.databases, SystemClock()) as checking:
+    state = Path(loaded.settings.state_dir) / "state.db"
+    beats = partial(beats_for, LookedAt(state)) if state.exists() else lambda plan: None
+    clock = SystemClock()
+    self_check = SelfCheck(loaded.settings.self_check.targets, clock)
+    async with checker(loaded.databases, clock, beats, self_check) as checking:
         try:
             return await checking.run(plan)
         finally:

@@ -18,12 +18,16 @@ from watchdog.model import (
     Deploy,
     DeployEvent,
     Facts,
+    Heartbeat,
     Incident,
     Intake,
     Ruling,
     SwitchState,
     Watch,
 )
+
+# Of one check: a hundred runs that begin and end, and room for those that are tried again.
+HEARTBEATS_MAX = 500
 
 
 class StoreUnavailable(Exception):
@@ -179,14 +183,36 @@ class Store(Protocol):
     async def put_incident(self, incident: Incident, alerts: Sequence[Alert], now: float) -> None:
         """Insert or replace it, with its alerts and an audit row where there are alerts, in one transaction.
 
-        A second open incident of its service is refused with ValueError.
+        A second open incident of its series, or of its check, is refused with ValueError.
         """
         ...
 
     async def incidents(
-        self, *, service: str | None = None, is_open: bool | None = None, limit: int = 100
+        self,
+        *,
+        service: str | None = None,
+        is_open: bool | None = None,
+        of_checks: bool = False,
+        limit: int = 100,
     ) -> list[Incident]:
-        """Newest first by opened_at; is_open None means both."""
+        """Newest first by opened_at; is_open None means both. of_checks: those of checks, else of series."""
+        ...
+
+    # Heartbeats
+
+    async def hear(self, beat: Heartbeat) -> bool:
+        """Keep a report; False if the same state of the same named run was kept before.
+
+        Of each check the newest HEARTBEATS_MAX are kept, and always its `awaited`.
+        """
+        ...
+
+    async def heartbeats(self, service: str, name: str) -> list[Heartbeat]:
+        """Everything kept for that check, in the order in which it was heard."""
+        ...
+
+    async def await_heartbeats(self, awaited: Sequence[Heartbeat]) -> None:
+        """Wait for these checks from now on, if nobody does yet; forget what is kept for any other."""
         ...
 
     # Switches and the log

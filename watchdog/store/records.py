@@ -8,8 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from watchdog.model import Action, ActionState, Alert, DeployEvent, Incident, Intake, Ruling, SwitchState
+from watchdog.model import (
+    Action,
+    ActionState,
+    Alert,
+    DeployEvent,
+    Heartbeat,
+    Incident,
+    Intake,
+    Ruling,
+    SwitchState,
+)
 from watchdog.store import audit, rows
+from watchdog.store.protocol import HEARTBEATS_MAX
 
 # The key, the body and what they are derived from never change: the same bytes go out on every attempt.
 CHANGEABLE = frozenset({"attempts", "next_attempt_at", "acked_at", "deadline_at", "poll_url", "epoch"})
@@ -55,6 +66,33 @@ def write_incident(db: sqlite3.Connection, incident: Incident, alerts: Sequence[
     if alerts:
         what = f"incident {incident.state}: {incident.because}"
         audit.append(db, at=now, who="watchdog", what=what, key=incident.id)
+
+
+def write_heartbeat(db: sqlite3.Connection, beat: Heartbeat) -> bool:
+    """The report, and no more than HEARTBEATS_MAX of its check; False if it was there already."""
+    try:
+        rows.insert(db, beat)
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+            raise
+        return False
+    db.execute(
+        """DELETE FROM heartbeat WHERE service = ? AND name = ? AND state <> 'awaited' AND n <= (
+             SELECT n FROM heartbeat WHERE service = ? AND name = ? AND state <> 'awaited'
+             ORDER BY n DESC LIMIT 1 OFFSET ?)""",
+        (beat.service, beat.name, beat.service, beat.name, HEARTBEATS_MAX),
+    )
+    return True
+
+
+def write_awaited(db: sqlite3.Connection, awaited: Sequence[Heartbeat]) -> None:
+    """Wait for those checks that nobody waits for yet, and forget all others."""
+    wanted = {(beat.service, beat.name): beat for beat in awaited}
+    kept = set(db.execute("SELECT DISTINCT service, name FROM heartbeat").fetchall())
+    for key in kept - wanted.keys():
+        db.execute("DELETE FROM heartbeat WHERE service = ? AND name = ?", key)
+    for key in wanted.keys() - kept:
+        rows.insert(db, wanted[key])
 
 
 def write_annotations(db: sqlite3.Connection, watch_id: str, annotations: Mapping[str, Any]) -> None:

@@ -12,9 +12,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from watchdog.model import Action, Alert, Deploy, DeployEvent, Incident, SeriesShift, SwitchState, Watch
+from watchdog.model import (
+    Action,
+    Alert,
+    Deploy,
+    DeployEvent,
+    Heartbeat,
+    Incident,
+    SeriesShift,
+    SwitchState,
+    Watch,
+)
 
-T = TypeVar("T", Deploy, DeployEvent, Watch, Action, Alert, Incident, SwitchState)
+T = TypeVar("T", Deploy, DeployEvent, Watch, Action, Alert, Incident, Heartbeat, SwitchState)
 
 
 def insert(db: sqlite3.Connection, value: T, **more: Any) -> None:
@@ -56,6 +66,11 @@ def first(db: sqlite3.Connection, cls: type[T], rest: str, params: tuple[Any, ..
     """The first such row, or None."""
     found = select(db, cls, f"{rest} LIMIT 1", params)
     return found[0] if found else None
+
+
+def heartbeats(db: sqlite3.Connection, service: str, name: str) -> list[Heartbeat]:
+    """Everything kept for that check, in the order in which it was heard."""
+    return select(db, Heartbeat, "WHERE service = ? AND name = ? ORDER BY n", (service, name))
 
 
 def _row_of(value: Any) -> dict[str, Any]:
@@ -141,5 +156,6 @@ TABLES: Mapping[type[Any], _Table] = {
     Action: _table(Action, "action", "key"),
     Alert: _table(Alert, "alert_outbox", "id"),
     Incident: _table(Incident, "incident", "id"),
+    Heartbeat: _table(Heartbeat, "heartbeat", "n"),
     SwitchState: _table(SwitchState, "switch", "name"),
 }

@@ -1,7 +1,7 @@
 """The tables of `state.db`, in one place and in plain SQL, so that what is on disk can be read here.
 
-Column names of deploy, watch, action, incident and alert_outbox are the field names of the dataclasses in
-`watchdog.model`; a test compares them.
+Column names of deploy, watch, action, incident, heartbeat and alert_outbox are the field names of the
+dataclasses in `watchdog.model`; a test compares them.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ CREATE TABLE attempt (
 );
 CREATE INDEX attempt_by_key ON attempt (key, n);
 
--- series: JSON, name to its shift. The index: one incident of a service at a time, whoever asks.
+-- series: JSON, name to its shift. check_name: '' where it is the series. The index: one incident of them and
+-- of each check at a time, whoever asks.
 CREATE TABLE incident (
     id TEXT PRIMARY KEY,
     environment TEXT NOT NULL,
@@ -139,10 +140,27 @@ CREATE TABLE incident (
     series TEXT NOT NULL,
     opened_at REAL NOT NULL,
     onset_at REAL NOT NULL,
-    closed_at REAL
+    closed_at REAL,
+    check_name TEXT NOT NULL,
+    held TEXT NOT NULL,
+    is_page INTEGER NOT NULL
 );
 CREATE INDEX incident_by_service ON incident (environment, service, opened_at);
-CREATE UNIQUE INDEX incident_open ON incident (environment, service) WHERE closed_at IS NULL;
+CREATE UNIQUE INDEX incident_open ON incident (environment, service, check_name) WHERE closed_at IS NULL;
+
+-- What jobs report of their runs. The second index: a report told twice under its run's name is kept once.
+CREATE TABLE heartbeat (
+    n INTEGER PRIMARY KEY,
+    environment TEXT NOT NULL,
+    service TEXT NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    at REAL NOT NULL,
+    run TEXT NOT NULL,
+    exit_code INTEGER
+);
+CREATE INDEX heartbeat_by_check ON heartbeat (service, name, n);
+CREATE UNIQUE INDEX heartbeat_once ON heartbeat (service, name, run, state) WHERE run <> '';
 
 CREATE TABLE alert_outbox (
     n INTEGER PRIMARY KEY,

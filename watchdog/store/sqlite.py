@@ -24,6 +24,7 @@ from watchdog.model import (
     Deploy,
     DeployEvent,
     Facts,
+    Heartbeat,
     Incident,
     Intake,
     Ruling,
@@ -238,17 +239,35 @@ class SqliteStore:
         await self._write(job)
 
     async def put_incident(self, incident: Incident, alerts: Sequence[Alert], now: float) -> None:
-        """Insert or replace it with its alerts; raises ValueError for a second open one of its service."""
+        """Insert or replace it with its alerts; raises ValueError for a second open one of its kind."""
         await self._write(lambda db: records.write_incident(db, incident, alerts, now))
 
     async def incidents(
-        self, *, service: str | None = None, is_open: bool | None = None, limit: int = 100
+        self,
+        *,
+        service: str | None = None,
+        is_open: bool | None = None,
+        of_checks: bool = False,
+        limit: int = 100,
     ) -> list[Incident]:
-        """Newest first by opened_at; is_open None means both."""
+        """Newest first by opened_at; is_open None means both. of_checks: those of checks, else of series."""
         where = """WHERE service = COALESCE(?, service) AND (? IS NULL OR (closed_at IS NULL) = ?)
+                   AND (check_name <> '') = ?
                    ORDER BY opened_at DESC, rowid DESC LIMIT ?"""
-        params = (service, is_open, is_open, _bounded(limit))
+        params = (service, is_open, is_open, of_checks, _bounded(limit))
         return await self._read(lambda db: rows.select(db, Incident, where, params))
+
+    async def hear(self, beat: Heartbeat) -> bool:
+        """Keep a report; False if the same state of the same named run was kept before."""
+        return await self._write(lambda db: records.write_heartbeat(db, beat))
+
+    async def heartbeats(self, service: str, name: str) -> list[Heartbeat]:
+        """Everything kept for that check, in the order in which it was heard."""
+        return await self._read(lambda db: rows.heartbeats(db, service, name))
+
+    async def await_heartbeats(self, awaited: Sequence[Heartbeat]) -> None:
+        """Wait for these checks from now on, if nobody does yet; forget what is kept for any other."""
+        await self._write(lambda db: records.write_awaited(db, awaited))
 
     async def kill_switch(self) -> SwitchState:
         """The stored kill switch."""

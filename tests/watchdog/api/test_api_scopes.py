@@ -16,12 +16,15 @@ PATHS = {
     "/api/v1/watches/{id}": "/api/v1/watches/w-d-checkout",
     "/api/v1/watches/{id}/packet": "/api/v1/watches/w-d-checkout/packet",
     "/api/v1/watches/{id}/chart": "/api/v1/watches/w-d-checkout/chart",
+    "/api/v1/heartbeats/{service}/{name}": "/api/v1/heartbeats/checkout/nightly",
+    "/api/v1/heartbeats/{service}/{name}/{state}": "/api/v1/heartbeats/checkout/nightly/success",
     "/d/{id}": "/d/d-checkout",
     "/s/{service}": "/s/checkout",
     "/static/{name}": "/static/watchdog.css",
 }
 BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/deploys": {"service": "checkout", "version": "9.9.9"},
+    "/api/v1/heartbeats/{service}/{name}": {"state": "success"},
     "/api/v1/kill-switch": {"on": True, "because": "test"},
 }
 
@@ -82,6 +85,7 @@ async def test_without_tokens_this_machine_may_read_and_only_read(route: Route, 
         assert status == 403
     assert not open_site.daemon.events
     assert not open_site.daemon.decided
+    assert not open_site.daemon.beats
 
 
 def test_the_table_lists_every_route_once_and_posts_are_never_for_readers() -> None:

@@ -22,8 +22,17 @@ from tests.watchdog.store.store_material import (
     watch_of,
     with_watch,
 )
-from watchdog.model import Facts, Incident, Ruling, SeriesShift, SwitchState, action_key
-from watchdog.store.protocol import Store, StoreUnavailable
+from watchdog.model import (
+    Facts,
+    Heartbeat,
+    HeartbeatState,
+    Incident,
+    Ruling,
+    SeriesShift,
+    SwitchState,
+    action_key,
+)
+from watchdog.store.protocol import HEARTBEATS_MAX, Store, StoreUnavailable
 
 Make = Callable[[], Store]
 
@@ -467,3 +476,80 @@ async def test_an_incident_is_durable_with_its_alerts_and_there_is_one_at_a_time
     assert await store.incidents(service="checkout", is_open=False) == [over]
     assert await store.incidents(service="stock") == []
     assert await store.verify_audit() is None
+
+
+async def test_incidents_of_checks_are_apart_and_one_of_each_is_open(store: Store) -> None:
+    of_series = Incident(
+        id="i1",
+        environment="prod",
+        service="checkout",
+        state="raised",
+        because="errors rose",
+        series={},
+        opened_at=NOW,
+        onset_at=NOW,
+    )
+    home = replace(of_series, id="c1", check_name="home", state="held", held="maintenance", is_page=True)
+    order = replace(home, id="c2", check_name="order", opened_at=NOW + 1, held="", is_page=False)
+    for incident in (of_series, home, order):
+        await store.put_incident(incident, [], NOW)
+    assert await store.incidents(service="checkout", is_open=True) == [of_series]
+    assert await store.incidents(is_open=True, of_checks=True) == [order, home]
+    with pytest.raises(ValueError, match="one at a time"):
+        await store.put_incident(replace(home, id="c3"), [], NOW + 2)
+    await store.put_incident(replace(home, state="resolved", closed_at=NOW + 3), [], NOW + 3)
+    await store.put_incident(replace(home, id="c3", opened_at=NOW + 4), [], NOW + 4)
+    assert [i.id for i in await store.incidents(is_open=True, of_checks=True)] == ["c3", "c2"]
+
+
+def heartbeat(
+    at: float, run: str = "", state: HeartbeatState = "success", name: str = "nightly"
+) -> Heartbeat:
+    return Heartbeat(environment="prod", service="checkout", name=name, state=state, at=at, run=run)
+
+
+async def test_heartbeats_are_durable_in_the_order_in_which_they_were_heard(make: Make) -> None:
+    first = make()
+    await first.open(NOW)
+    awaited = heartbeat(NOW, "", "awaited")
+    told = [
+        heartbeat(NOW + 1, "a", "start"),
+        replace(heartbeat(NOW + 2, "a", "fail"), exit_code=3),
+        heartbeat(NOW + 3),
+        heartbeat(NOW + 3),
+    ]
+    await first.await_heartbeats([awaited])
+    assert [await first.hear(beat) for beat in told] == [True] * 4
+    await first.close()
+
+    second = make()
+    await second.open(NOW)
+    await second.await_heartbeats([replace(awaited, at=NOW + 9)])
+    assert await second.heartbeats("checkout", "nightly") == [awaited, *told]
+    assert await second.heartbeats("checkout", "hourly") == []
+    await second.close()
+
+
+async def test_a_heartbeat_of_a_named_run_is_kept_once(store: Store) -> None:
+    assert await store.hear(heartbeat(NOW, "a"))
+    assert not await store.hear(heartbeat(NOW + 5, "a"))
+    assert await store.hear(heartbeat(NOW, "a", "start"))
+    assert await store.hear(heartbeat(NOW, "a", name="hourly"))
+    assert [beat.at for beat in await store.heartbeats("checkout", "nightly")] == [NOW, NOW]
+
+
+async def test_the_oldest_heartbeats_go_and_the_waiting_stays(store: Store) -> None:
+    await store.await_heartbeats([heartbeat(NOW, "", "awaited"), heartbeat(NOW, "", "awaited", "hourly")])
+    await store.hear(heartbeat(NOW, name="hourly"))
+    await asyncio.gather(*(store.hear(heartbeat(NOW + n)) for n in range(HEARTBEATS_MAX + 3)))
+    kept = await store.heartbeats("checkout", "nightly")
+    assert [beat.state for beat in kept[:2]] == ["awaited", "success"]
+    assert [beat.at for beat in kept[1:]] == [NOW + n for n in range(3, HEARTBEATS_MAX + 3)]
+    assert len(await store.heartbeats("checkout", "hourly")) == 2
+
+
+async def test_heartbeats_of_a_check_that_is_gone_are_forgotten(store: Store) -> None:
+    await store.await_heartbeats([heartbeat(NOW, "", "awaited"), heartbeat(NOW, "", "awaited", "hourly")])
+    await store.await_heartbeats([heartbeat(NOW + 1, "", "awaited", "hourly")])
+    assert await store.heartbeats("checkout", "nightly") == []
+    assert [beat.at for beat in await store.heartbeats("checkout", "hourly")] == [NOW]

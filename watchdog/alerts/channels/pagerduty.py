@@ -102,7 +102,7 @@ def incident_event(
         "timestamp": _timestamp(alert.created_at),
         "component": cut(clean(alert.service), _DEDUP_KEY_CHARS),
         "group": cut(clean(alert.environment), _DEDUP_KEY_CHARS),
-        "class": "deploy-regression",
+        "class": "deploy-regression" if alert.deploy_id else "check",
         "custom_details": _details(alert),
     }
     event["client"] = "deploy-watchdog"
@@ -129,8 +129,9 @@ def change_event(alert: Alert, routing_key: str) -> dict[str, Any]:
 
 
 def _details(alert: Alert) -> dict[str, str]:
-    versions = f"{alert.from_version or 'unknown'} -> {alert.to_version or 'unknown'}"
-    texts = {**alert.fields, "versions": versions}
+    texts = dict(alert.fields)
+    if alert.deploy_id:
+        texts["versions"] = f"{alert.from_version or 'unknown'} -> {alert.to_version or 'unknown'}"
     return {name: cut(clean(value), _DETAIL_CHARS) for name, value in texts.items()}
 
 

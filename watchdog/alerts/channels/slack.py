@@ -40,6 +40,8 @@ _MARKS = {
     "blind": "/",
     "drifted": "~",
     "settled": "=",
+    "failing": "!",
+    "passing": "=",
 }
 _LABELS = {
     "what": "What",
