@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from config.values import written_duration
 from watchdog.importing.peer import (
-    DNS_TYPES,
     Imported,
     Keys,
     NoEquivalent,
@@ -24,7 +23,6 @@ from watchdog.importing.peer import (
     document,
     duration_of,
     method_key,
-    refuse_without,
 )
 
 # Prometheus' own: a minute between two scrapes, ten seconds for one (of which blackbox leaves half a second).
@@ -59,8 +57,9 @@ _STARTTLS = (("AUTH TLS", "ftp"), ("STLS", "pop3"), ("EHLO", "smtp"), ("STARTTLS
 # What must not be, or must be, of the records of the answer.
 _RECORDS = {
     "fail_if_matches_regexp": "!answers.exists(answer, {})",
-    "fail_if_all_match_regexp": "!answers.all(answer, {})",
-    "fail_if_not_matches_regexp": "answers.all(answer, {})",
+    # Whatever its name says, the exporter fails unless all match (prober/dns.go, up to 0.27 at least).
+    "fail_if_all_match_regexp": "answers.all(answer, {})",
+    "fail_if_not_matches_regexp": "size(answers) > 0 && answers.all(answer, {})",
     "fail_if_none_matches_regexp": "answers.exists(answer, {})",
 }
 # Signs that mean something in a pattern. A dot is one too, but mostly written where a dot is meant.
@@ -270,10 +269,7 @@ def _plain(options: Part, pattern: str) -> str:
 
 
 def _dns(options: Part, target: str) -> Keys:
-    refuse_without("dns")
     kind = options.take("query_type", str) or "ANY"
-    if kind not in DNS_TYPES:
-        raise NoEquivalent(f"records of type {kind} are not asked for; write query_type")
     rcodes = options.texts("valid_rcodes") or ["NOERROR"]
     terms = [f"rcode in {json.dumps(rcodes)}"]
     answers = options.part("validate_answer_rrs")
@@ -283,6 +279,8 @@ def _dns(options: Part, target: str) -> Keys:
                 answers.leave(key, f"`{pattern}`: an answer here is the record alone, without name and type")
             else:
                 terms.append(form.format(f"answer.matches({json.dumps(pattern)})"))
+                if key == "fail_if_all_match_regexp":
+                    answers.leave(key, "the exporter fails unless all match, and so does the check")
     answers.leave_rest()
     check: Keys = {"kind": "dns", "name": options.take("query_name", str) or "", "type": kind}
     transport = options.take("transport_protocol", str)
@@ -292,7 +290,6 @@ def _dns(options: Part, target: str) -> Keys:
 
 
 def _grpc(options: Part, target: str) -> Keys:
-    refuse_without("grpc")
     at = address(f"//{target}")
     check: Keys = {"kind": "grpc", "target": f"{at['host']}:{at['port']}"}
     service, tls = options.take("service", str), _tls_files(options)

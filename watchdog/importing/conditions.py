@@ -13,9 +13,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from checks.dns import VARIABLES as DNS
 from checks.expressions.expression import Expression
 from checks.tls import VARIABLES as TLS
 from checks.web.exchange import VARIABLES as HTTP
+from checks.websocket import VARIABLES as WEBSOCKET
 from watchdog.importing.peer import NoEquivalent, go_seconds
 
 _OPERATORS = ("==", "!=", "<=", ">=", ">", "<")
@@ -50,6 +52,10 @@ class Dialect:
 
 OF_HTTP = Dialect(HTTP, certificate="certificate_days")
 OF_TLS = Dialect(TLS, certificate="days")
+OF_DNS = Dialect(DNS, has_answers=True)
+OF_WEBSOCKET = Dialect(WEBSOCKET)
+# Kinds without an expression.
+OF_OTHERS = Dialect({})
 
 
 def as_cel(condition: str, dialect: Dialect) -> str:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 
-from watchdog.importing.conditions import OF_HTTP, OF_TLS, Dialect, as_cel
+from watchdog.importing.conditions import OF_DNS, OF_HTTP, OF_OTHERS, OF_TLS, OF_WEBSOCKET, Dialect, as_cel
 from watchdog.importing.peer import (
-    DNS_TYPES,
     Imported,
     Keys,
     NoEquivalent,
@@ -19,7 +18,6 @@ from watchdog.importing.peer import (
     document,
     duration_of,
     method_key,
-    refuse_without,
 )
 
 _EVERY_S, _TIMEOUT_S = 60.0, 10.0
@@ -195,29 +193,23 @@ def _tls(endpoint: Part, client: Part, url: str) -> Keys:
 def _dns(endpoint: Part, dns: Part, url: str, queried: str) -> Keys:
     kind = dns.take("query-type", str) or "A"
     dns.leave_rest()
-    refuse_without("dns")
-    if kind not in DNS_TYPES:
-        raise NoEquivalent(f"records of type {kind} are not asked for")
-    variables = {"rcode": "string", "answers": "list<string>", "ttl": "int", "total": "duration"}
-    expected = _expected(endpoint, Dialect(variables, has_answers=True))
+    expected = _expected(endpoint, OF_DNS)
     server = url.partition("://")[2] or url
     return {"kind": "dns", "name": queried, "type": kind, "server": server, "expect": expected or "true"}
 
 
 def _websocket(endpoint: Part, url: str) -> Keys:
-    refuse_without("websocket")
     check: Keys = {"kind": "websocket", "url": url}
     headers, body = _headers(endpoint), endpoint.take("body", str)
     if headers:
         check["headers"] = headers
     if body is not None:
         check["send"] = body
-    expected = _expected(endpoint, Dialect({"text": "string", "json": "dyn", "total": "duration"}))
+    expected = _expected(endpoint, OF_WEBSOCKET)
     return check | ({"expect": expected} if expected else {})
 
 
 def _grpc(endpoint: Part, url: str) -> Keys:
-    refuse_without("grpc")
     at = address(url)
     for place, condition in _conditions(endpoint):
         _left_unless_implied(endpoint, place, condition)
@@ -242,7 +234,7 @@ def _expected(endpoint: Part, dialect: Dialect) -> str:
 
 def _left_unless_implied(endpoint: Part, place: str, condition: str) -> None:
     try:
-        as_cel(condition, Dialect({}))
+        as_cel(condition, OF_OTHERS)
     except NoEquivalent as error:
         endpoint.leave(place, f"`{condition}`: {error}")
 

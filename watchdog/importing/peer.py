@@ -21,8 +21,6 @@ from config.values import NAME_PATTERN, written_duration
 
 FILE_BYTES_MAX = 8_388_608
 NOT_KNOWN = "this importer does not know it"
-# Of records that kind dns asks for.
-DNS_TYPES = frozenset({"A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "PTR", "SOA", "CAA"})
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NAME_CHARS_MAX = 63
 _REFERENCE = re.compile(r"(?<!\$)\$\{\w+\}")
@@ -179,12 +177,6 @@ def address(url: str) -> Keys:
     if not host or not port:
         raise NoEquivalent("this names no host and port")
     return {"host": host, "port": port}
-
-
-def refuse_without(kind: str) -> None:
-    """NoEquivalent if there is no such kind of check."""
-    if kind not in CHECKS:
-        raise NoEquivalent(f"there is no kind of check `{kind}`")
 
 
 def method_key(method: str | None) -> str:

@@ -10,10 +10,8 @@ import pytest
 
 from checks.expressions.expression import Expression
 from checks.web.exchange import VARIABLES
-from watchdog.importing.conditions import OF_HTTP, OF_TLS, Dialect, as_cel
+from watchdog.importing.conditions import OF_DNS, OF_HTTP, OF_TLS, as_cel
 from watchdog.importing.peer import NoEquivalent
-
-DNS = Dialect({"rcode": "string", "answers": "list<string>", "total": "duration"}, has_answers=True)
 
 
 def says(condition: str, body: Any = None, status: int = 200, total_s: float = 0.1) -> bool:
@@ -97,11 +95,11 @@ def test_of_status_and_times() -> None:
 
 def test_of_other_kinds() -> None:
     assert as_cel("[CERTIFICATE_EXPIRATION] > 36h", OF_TLS) == "days > 1.5"
-    assert as_cel("[DNS_RCODE] == NOERROR", DNS) == 'rcode == "NOERROR"'
-    term = as_cel("[BODY] == 93.184.216.34", DNS)
-    assert Expression(term, DNS.variables).judge({"answers": ["1.1.1.1", "93.184.216.34"]}).kind == "true"
-    assert Expression(term, DNS.variables).judge({"answers": ["1.1.1.1"]}).kind == "false"
-    assert as_cel("[BODY] == pat(93.*)", DNS) == 'answers.exists(answer, answer.startsWith("93."))'
+    assert as_cel("[DNS_RCODE] == NOERROR", OF_DNS) == 'rcode == "NOERROR"'
+    term = as_cel("[BODY] == 93.184.216.34", OF_DNS)
+    assert Expression(term, OF_DNS.variables).judge({"answers": ["1.1.1.1", "93.184.216.34"]}).kind == "true"
+    assert Expression(term, OF_DNS.variables).judge({"answers": ["1.1.1.1"]}).kind == "false"
+    assert as_cel("[BODY] == pat(93.*)", OF_DNS) == 'answers.exists(answer, answer.startsWith("93."))'
 
 
 @pytest.mark.parametrize(
@@ -136,4 +134,4 @@ def test_what_cannot_be_said_is_refused(condition: str, told: str) -> None:
 
 def test_of_dns_only_equality() -> None:
     with pytest.raises(NoEquivalent, match="DNS records"):
-        as_cel("[BODY] != 1.1.1.1", DNS)
+        as_cel("[BODY] != 1.1.1.1", OF_DNS)
