@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from checks.blame import Problem
 from checks.expressions.expression import Expression
 from checks.model import CheckResult, World
 from checks.text import Mask, finish
-from checks.web.exchange import cookie_jar, trace_id
+from checks.web.exchange import Answer, cookie_jar, trace_id
 from checks.web.request import Request, compiled
 
 
@@ -33,22 +34,34 @@ class HttpCheck(Request):
 
     async def run(self, world: World) -> CheckResult:
         """Observe once; see `Check.run`."""
+        result, _ = await self.observe(world)
+        return result
+
+    def blames(self, answer: Answer) -> Literal["status", "content", ""]:
+        """What of an answer that failed was wrong; empty where the expression speaks of neither."""
+        if self._expect.denies("status", answer.values()):
+            return "status"
+        return "content" if self._expect.names & {"text", "json", "headers"} else ""
+
+    async def observe(self, world: World) -> tuple[CheckResult, Answer | None]:
+        """Observe once, and what was answered if anything was."""
         place = self.place()
         jar = cookie_jar(keeps=False)
         answer = await self.send(world, {"run_id": world.run_id}, jar, timeout_s=world.timeout_s)
         mask = Mask(self.secrets())
         if isinstance(answer, Problem):
             details = (f"FAIL {place}", f"trace {trace_id(world.run_id)}")
-            return finish(answer.outcome, answer.because, readings={}, details=details, mask=mask)
+            return finish(answer.outcome, answer.because, readings={}, details=details, mask=mask), None
         problem = self.judge(answer, self._expect, {}, place)
         details = (
             f"{'FAIL' if problem else ' ok '} {place}  {answer.status}  {answer.stages.line()}",
             f"trace {trace_id(world.run_id)}",
         )
-        return finish(
+        result = finish(
             problem.outcome if problem else "pass",
             problem.because if problem else "",
             readings=answer.stages.readings(),
             details=details,
             mask=mask,
         )
+        return result, answer

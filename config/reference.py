@@ -53,6 +53,8 @@ _MODELS = {
     "LimitSettings": "`limits`",
     "Alerts": "`alerts`",
     "Api": "`api`",
+    "Probe": "`probe`",
+    "ProbeModule": "`probe.modules.<name>`",
     "Token": "`api.tokens.<name>`",
     "Log": "`log`",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from watchdog.between import Between
 from watchdog.board import LiveBoard
 from watchdog.bursts import Bursts
 from watchdog.calendar import run_calendar
-from watchdog.checking import checker
+from watchdog.checking import Checker, checker
 from watchdog.clock import Clock, SystemClock
 from watchdog.closing import Closing
 from watchdog.deploys.version import VersionReader
@@ -39,6 +39,7 @@ from watchdog.operations import Operations
 from watchdog.outbox import Outbox
 from watchdog.pipeline import Pipeline
 from watchdog.plan import plan_services
+from watchdog.probing import Prober
 from watchdog.pulse import Pulse
 from watchdog.reports import Reports
 from watchdog.schedule import Schedule
@@ -192,11 +193,12 @@ async def wired(
             metrics=metrics,
             wake_outbox=outbox.wake,
         )
+        checking = await stack.enter_async_context(checker(loaded.databases, clock))
         pipeline = Pipeline(
             clock=clock,
             checks={check.due_name: check for plan in plans.values() for check in plan.checks},
             batches=ticks,
-            checker=await stack.enter_async_context(checker(loaded.databases, clock)),
+            checker=checking,
             keeper=keeper,
             bench=bench,
             between=between,
@@ -269,6 +271,7 @@ async def wired(
             kill_switch=kill_switch,
             set_kill_switch=store.set_kill_switch,
             readiness=pulse.problems,
+            probe=_probe(loaded, checking),
             is_alive=pulse.is_alive,
         )
         host, _, port = settings.api.listen.rpartition(":")
@@ -298,6 +301,12 @@ async def wired(
             outbox=outbox,
             port=bound,
         )
+
+
+def _probe(loaded: Loaded, checking: Checker) -> Callable[[str, str, float | None], Awaitable[bytes]] | None:
+    if not loaded.modules:
+        return None
+    return Prober(loaded.modules, checking, at_once_max=loaded.settings.probe.concurrency).probe
 
 
 def _routes(loaded: Loaded) -> Routes:

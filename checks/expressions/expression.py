@@ -70,6 +70,12 @@ class Expression:
         """True if the expression refers to the path or asks whether it is there: `("json", "errors")`."""
         return path in self._guard.paths
 
+    def denies(self, name: str, values: Mapping[str, Any]) -> bool:
+        """True if a term of the conjunction that refers to this variable is false on these values."""
+        terms = [(program, guard) for _, program, guard in self._terms] or [(self._program, self._guard)]
+        values = {name: value for name, value in values.items() if name in self.names}
+        return any(name in guard.names and _evaluate(program, values)[0] is False for program, guard in terms)
+
     def judge(self, values: Mapping[str, Any], shown: Callable[[Any], str] = show) -> Judgement:
         """Evaluate on name to value; a declared variable that is not in `values` is absent.
 

@@ -20,7 +20,7 @@ from yarl import URL
 from checks.blame import Problem, blame
 from checks.model import Outcome, World
 from checks.web.route import Route
-from checks.wire.certificate import days_left
+from checks.wire.certificate import days_left, first_expiry_s
 from checks.wire.handshake import WATCHER
 
 USER_AGENT = "deploy-watchdog (synthetic check)"
@@ -52,7 +52,8 @@ class Stages:
 
     dns_s, connect_s and tls_s are None where the stage did not happen (a cached name, an address, plain
     http). connect_s is the TCP connection alone, with a proxy until it has opened the tunnel. first_byte_s
-    and total_s count from the start. certificate_days: to the first expiry in the presented chain.
+    and total_s count from the start. certificate_days: to the first expiry in the presented chain, at
+    certificate_end_s (epoch). tls_version: as `TLSv1.3`, empty without TLS.
     """
 
     mono_s: Callable[[], float]
@@ -65,6 +66,8 @@ class Stages:
     total_s: float | None = None
     body_bytes: int | None = None
     certificate_days: float | None = None
+    certificate_end_s: float | None = None
+    tls_version: str = ""
     began_s: dict[str, float] = field(default_factory=dict)
 
     def begin(self, stage: str) -> None:
@@ -84,7 +87,9 @@ class Stages:
         """See `Watcher`."""
         self.at = "connecting"
         self.tls_s = (self.tls_s or 0.0) + self.since("tls")
-        self.certificate_days = days_left(tls, self.now_s())
+        self.tls_version = tls.version() or ""
+        self.certificate_end_s = first_expiry_s(tls)
+        self.certificate_days = days_left(self.certificate_end_s, self.now_s())
 
     def before_connection_s(self) -> float:
         """What of the time of a connection, as aiohttp reports it, belongs to other stages."""
@@ -110,13 +115,19 @@ class Stages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A response that was read to its end; body is None when it was longer than allowed."""
+    """A response that was read to its end; body is None when it was longer than allowed.
+
+    version: of HTTP, as 1.1. redirects: how many were followed. is_secure: the last answer came over TLS.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes | None
     charset: str
     stages: Stages
+    version: float
+    redirects: int
+    is_secure: bool
 
     def text(self) -> str:
         """The body as text; bytes that do not belong to the charset become U+FFFD."""
@@ -255,6 +266,9 @@ async def _answer(response: aiohttp.ClientResponse, stages: Stages, body_bytes_m
         body=content,
         charset=response.charset or "utf-8",
         stages=stages,
+        version=float(f"{response.version.major}.{response.version.minor}") if response.version else 0.0,
+        redirects=len(response.history),
+        is_secure=response.url.scheme == "https",
     )
 
 

@@ -18,6 +18,7 @@ PATHS = {
     "/api/v1/watches/{id}/chart": "/api/v1/watches/w-d-checkout/chart",
     "/d/{id}": "/d/d-checkout",
     "/s/{service}": "/s/checkout",
+    "/probe": "/probe?module=up&target=127.0.0.1:1",
     "/static/{name}": "/static/watchdog.css",
 }
 BODIES: dict[str, dict[str, Any]] = {
