@@ -215,7 +215,7 @@ async def wired(
         stack.push_async_callback(pipeline.flush)
         schedule = Schedule(clock)
         jobs = Jobs(clock=clock, store=store, samples=samples, keeper=keeper, plans=plans)
-        works = Works(metrics, pipeline.observe, pipeline.tick, jobs.do, schedule.done)
+        works = Works(metrics, pipeline.observe, pipeline.tick, jobs.do, schedule.begin, schedule.done)
         for plan in plans.values():
             for check in plan.checks:
                 schedule.every(check.due_name, check.every_s)

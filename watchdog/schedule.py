@@ -13,6 +13,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from watchdog.clock import Clock
 
@@ -24,6 +25,7 @@ class _Entry:
     align_s: float | None
     is_busy: bool = False
     turn: int = 0
+    due_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -59,6 +61,12 @@ class Schedule:
             entry.interval_s, entry.align_s = interval_s, align_s
             delay_s = self._until_grid(entry) if align_s is not None else interval_s
         self._push(entry, self.clock.mono_s() + delay_s)
+        self._changed.set()
+
+    def begin(self, name: str) -> float:
+        """Say that the work behind `name` begins; seconds since it was due, 0 without an interval."""
+        entry = self._entries.get(name)
+        return 0.0 if entry is None else self.clock.mono_s() - entry.due_s
 
     def done(self, name: str) -> None:
         """Say that the work behind `name` ended, so that its next due time counts again."""
@@ -68,16 +76,23 @@ class Schedule:
 
     async def run(self, put: Callable[[str], bool]) -> None:
         """Hand out due names for ever; `put` returns False when its queue is full: the turn is dropped."""
-        while True:
-            self._changed.clear()
-            due_s = self._heap[0][0] if self._heap else math.inf
-            wait_s = due_s - self.clock.mono_s()
-            if wait_s > 0:
-                await self._sleep_or_change(wait_s)
-                continue
-            self._hand_out(due_s, put)
-            # Without this a burst of due names would keep the loop from everything else.
-            await asyncio.sleep(0)
+        # Kept from one sleep to the next: with many names there are hundreds of them in a second.
+        changing = asyncio.ensure_future(self._changed.wait())
+        try:
+            while True:
+                if changing.done():
+                    self._changed.clear()
+                    changing = asyncio.ensure_future(self._changed.wait())
+                due_s = self._heap[0][0] if self._heap else math.inf
+                wait_s = due_s - self.clock.mono_s()
+                if wait_s > 0:
+                    await self._sleep_or_change(wait_s, changing)
+                    continue
+                self._hand_out(due_s, put)
+                # Without this a burst of due names would keep the loop from everything else.
+                await asyncio.sleep(0)
+        finally:
+            changing.cancel()
 
     def _hand_out(self, due_s: float, put: Callable[[str], bool]) -> None:
         _, turn, name = heapq.heappop(self._heap)
@@ -95,7 +110,7 @@ class Schedule:
         if entry.is_busy:
             self.overruns += 1
         elif put(name):
-            entry.is_busy = True
+            entry.is_busy, entry.due_s = True, due_s
         else:
             self.drops += 1
 
@@ -108,16 +123,13 @@ class Schedule:
     def _push(self, entry: _Entry, due_s: float) -> None:
         entry.turn += 1
         heapq.heappush(self._heap, (due_s, entry.turn, entry.name))
-        self._changed.set()
 
-    async def _sleep_or_change(self, wait_s: float) -> None:
+    async def _sleep_or_change(self, wait_s: float, changing: asyncio.Future[Any]) -> None:
         if math.isinf(wait_s):
-            await self._changed.wait()
+            await asyncio.wait({changing})
             return
-        sleeping = asyncio.ensure_future(self.clock.sleep(wait_s))
-        changing = asyncio.ensure_future(self._changed.wait())
+        sleeping: asyncio.Future[Any] = asyncio.ensure_future(self.clock.sleep(wait_s))
         try:
             await asyncio.wait({sleeping, changing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sleeping.cancel()
-            changing.cancel()

@@ -1,7 +1,8 @@
 """The queues between the schedule and the work, and the workers that empty them.
 
-Checks have a bounded queue and many workers, because a target may hang; ticks have one worker per batch of a
-source, because a source may hang too and its steps must come in order; jobs (the calendar's) have one.
+Checks have a bounded queue and begin at once, up to a limit that targets which hang do not reach; ticks have
+one worker per batch of a source, because a source may hang too and its steps must come in order; jobs (the
+calendar's) have one.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from dataclasses import dataclass, field
 
 from watchdog.metrics import Metrics
 
-_CHECK_WORKERS = 64
+# Of 10,000 targets a tenth can hang, and the rest is not held up. Each holds a connection, and so a file.
+CHECKS_AT_ONCE = 1000
 _QUEUE_MAX = 10_000
 
 
 @dataclass(slots=True)
 class Works:
-    """observe, tick, job: the work behind a name. done: tells the schedule that the name may come again.
+    """observe, tick, job: the work behind a name. begin: tells the schedule that it begins, and how late.
+    done: tells the schedule that the name may come again.
 
     A name begins with the kind of its work: `tick:60:prom`, `job:retention`, or is a check's `service/name`.
     """
@@ -27,6 +30,7 @@ class Works:
     observe: Callable[[str], Awaitable[None]]
     tick: Callable[[str], Awaitable[None]]
     job: Callable[[str], Awaitable[None]]
+    begin: Callable[[str], float]
     done: Callable[[str], None]
     _checks: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_QUEUE_MAX))
     _ticks: dict[str, asyncio.Queue[str]] = field(default_factory=dict)
@@ -56,11 +60,25 @@ class Works:
     async def run(self) -> None:
         """Work on everything that is put, for ever."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(_CHECK_WORKERS):
-                group.create_task(self._work(self._checks, self.observe))
+            group.create_task(self._start_checks(group))
             for name, queue in self._ticks.items():
                 group.create_task(self._work(queue, self.tick), name=name)
             group.create_task(self._work(self._jobs, self.job))
+
+    async def _start_checks(self, group: asyncio.TaskGroup) -> None:
+        slots = asyncio.Semaphore(CHECKS_AT_ONCE)
+        while True:
+            name = await self._checks.get()
+            await slots.acquire()
+            group.create_task(self._check(name, slots))
+
+    async def _check(self, name: str, slots: asyncio.Semaphore) -> None:
+        self.metrics.start_lateness_s.observe(self.begin(name))
+        try:
+            await self.observe(name)
+        finally:
+            slots.release()
+            self.done(name)
 
     async def _work(self, queue: asyncio.Queue[str], work: Callable[[str], Awaitable[None]]) -> None:
         while True:

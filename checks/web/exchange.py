@@ -6,6 +6,7 @@ Shared by the kinds that speak HTTP, so that a refused connection means the same
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import ssl
 from collections.abc import Callable, Mapping
@@ -179,6 +180,7 @@ def identity(run_id: str, step: str = "") -> dict[str, str]:
     return {"User-Agent": USER_AGENT, "X-Synthetic": run_id, "traceparent": traceparent}
 
 
+@functools.lru_cache(maxsize=1024)
 def trace_id(run_id: str) -> str:
     """W3C trace id of a run: 32 hex digits."""
     return hashlib.sha256(run_id.encode()).hexdigest()[32:]
@@ -205,10 +207,12 @@ async def exchange(
     body_bytes_max: int,
     follow_redirects: bool,
     timeout_s: float,
+    keep_alive: bool = False,
 ) -> Answer | Problem:
     """Send one request and read the whole answer, both within `timeout_s`.
 
-    A new connection each time: a kept one would stay with the old instance while a roll-out replaces it.
+    A new connection each time, unless `keep_alive` and the last one is still open: a kept one would stay with
+    the old instance while a roll-out replaces it.
     Returns a Problem for everything the world does: `fail` is the target's doing, `error` ours.
     """
     stages = Stages(world.mono_s, world.now_s)
@@ -219,7 +223,7 @@ async def exchange(
             async with session.request(
                 sent.method,
                 sent.url,
-                headers={"Connection": "close", **sent.headers},
+                headers=sent.headers if keep_alive else {"Connection": "close", **sent.headers},
                 cookies=sent.cookies,
                 data=sent.body,
                 allow_redirects=follow_redirects,
