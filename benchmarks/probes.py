@@ -65,6 +65,7 @@ services:
     checks:
 {checks}
 """
+_KEPT = ", keep_alive: true"
 _CHECKS_PER_SERVICE = 100
 _CHECK = (
     '      c{i}: {{kind: http, get: "{url}", every: {every}, timeout: 10s{more}, '
@@ -94,7 +95,7 @@ def measure() -> Iterator[str]:
             yield f"probes: blackbox_exporter {theirs:.0f} per core-second (always a new connection)"
             for words, more, wanted in (
                 ("a new connection each", "", 1.2),
-                ("keep-alive", ", keep_alive: true", 4),
+                ("keep-alive", _KEPT, 4),
             ):
                 ours = _rate(folder, [_check(i, url, _EVERY, more) for i in range(_TARGETS)])
                 yield (
@@ -172,11 +173,11 @@ def _rate(folder: Path, checks: list[str]) -> float:
 
 
 def _many(folder: Path, url: str) -> Iterator[str]:
-    plain = [_check(i, url, _MANY_EVERY) for i in range(_MANY)]
-    calm = yield from _lateness(folder, plain, f"{_MANY:,} targets every {_MANY_EVERY}")
+    plain = [_check(i, url, _MANY_EVERY, _KEPT) for i in range(_MANY)]
+    calm = yield from _lateness(folder, plain, f"{_MANY:,} targets every {_MANY_EVERY}, keep-alive")
     with _silent() as silent:
         n = round(1 / _HANGING_SHARE)
-        some = [_check(i, silent if i % n == 0 else url, _MANY_EVERY) for i in range(_MANY)]
+        some = [_check(i, silent if i % n == 0 else url, _MANY_EVERY, _KEPT) for i in range(_MANY)]
         hanging = yield from _lateness(folder, some, f"the same, {_HANGING_SHARE:.0%} of them hanging")
     delay_ms = (hanging - calm) * 1000
     yield f"probes: those that hang delay the others by {delay_ms:.0f} ms at p99 (wanted < 100 ms)"

@@ -7,6 +7,7 @@ end it in order within 10 seconds: schedule, pipeline, outbox, API.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
@@ -68,6 +69,10 @@ async def run(loaded: Loaded, environ: Mapping[str, str]) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     store = SqliteStore(Path(loaded.settings.state_dir) / "state.db")
     async with wired(loaded, environ, SystemClock(), store) as parts, asyncio.TaskGroup() as group:
+        # What was made at start stays for ever. Looking through it again and again would find nothing, and
+        # with thousands of checks take longer than a check may be late.
+        gc.collect()
+        gc.freeze()
         tasks = [group.create_task(_for_ever(name, part), name=name) for name, part in parts.all()]
         await stop.wait()
         log.info("ending", extra={"because": "told to by a signal"})
