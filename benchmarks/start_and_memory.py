@@ -12,6 +12,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.processes import rss_mb
+
 _RUNS = 7
 _PORT = 18_399
 _CONFIGURATION = """
@@ -51,7 +53,7 @@ def _one() -> tuple[float, float]:
                 if process.poll() is not None:
                     raise RuntimeError(f"the daemon ended with {process.returncode}")
                 time.sleep(0.005)
-            return time.perf_counter() - began_s, _rss_mb(process.pid)
+            return time.perf_counter() - began_s, rss_mb(process.pid)
         finally:
             process.terminate()
             process.wait(timeout=15)
@@ -63,10 +65,3 @@ def _is_ready() -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
-
-
-def _rss_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("this system does not tell a process's memory")

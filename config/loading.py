@@ -14,14 +14,17 @@ from config import environment, plugins
 from config.errors import ConfigError, Problem, in_order
 from config.masking import digest, looks_secret, masked, presentable, without_secrets
 from config.messages import did_you_mean, empty, holds, problem_of, short, unknown_key, value_at
+from config.probes import Allowed, Module, filled, names_target, read_target
 from config.reading import Keys, Tree, dotted, read
 from config.references import is_reference, resolve
 from config.rules import broken_rules
-from config.schema import CheckCommon, Kinds, Settings
+from config.schema import CheckCommon, Kinds, ProbeModule, Settings
 from config.shape import empty_paths, fields_of, secret_paths, texts
 
+_MODULES: Keys = ("probe", "modules")
 _SECTIONS = ("sources", "databases", "targets", "channels")
 _CHECK_KEYS = tuple(fields_of(CheckCommon))
+_MODULE_KEYS = tuple(fields_of(ProbeModule))
 # Codes of what a class refuses in `__post_init__`.
 _SAID_BY_CLASS = frozenset({"bad-value", "bad-expression"})
 _UNRESOLVED = frozenset({"secret-missing", "bad-reference"})
@@ -34,6 +37,7 @@ class Loaded:
     """A configuration without errors.
 
     sources, databases, targets, channels: built plug-ins by name. checks: by (service, check).
+    modules: those of `/probe`, by name.
     digest: 12 hex digits over everything but the values of secrets and references; equal digests mean the
     same configuration. warnings: what is allowed but doubtful.
     """
@@ -44,6 +48,7 @@ class Loaded:
     targets: Mapping[str, Any]
     channels: Mapping[str, Any]
     checks: Mapping[tuple[str, str], Any]
+    modules: Mapping[str, Module]
     digest: str
     warnings: tuple[Problem, ...] = ()
 
@@ -93,6 +98,7 @@ def load(paths: Sequence[Path], kinds: Kinds, environ: Mapping[str, str] | None 
     return Loaded(
         settings=settings,
         checks={(str(p[1]), str(p[3])): plugin for p, plugin in built.items() if p[0] == "services"},
+        modules={str(e.path[2]): _module(e, settings) for e in entries if e.path[:2] == _MODULES},
         digest=digest(masked(tree.value, hidden)),
         warnings=warnings,
         **sections,
@@ -111,6 +117,8 @@ def _entries(tree: Tree, kinds: Kinds, problems: list[Problem]) -> list[_Entry]:
         for service, body in _items(tree.value.get("services"))
         for name, entry in _items(value_at(body, ("checks",)))
     ]
+    modules = value_at(tree.value, _MODULES)
+    places += [((*_MODULES, name), "modules", entry) for name, entry in _items(modules)]
     entries = []
     for path, section, entry in places:
         kind = value_at(entry, ("kind",))
@@ -128,7 +136,7 @@ def _entries(tree: Tree, kinds: Kinds, problems: list[Problem]) -> list[_Entry]:
                 )
             )
             continue
-        common = _CHECK_KEYS if section == "checks" else ("kind",)
+        common = {"checks": _CHECK_KEYS, "modules": _MODULE_KEYS}.get(section, ("kind",))
         own_keys = plugins.keys_of(known[kind])
         own = {key: value for key, value in entry.items() if key not in common or key in own_keys}
         entries.append(_Entry(path, known[kind], own, common))
@@ -147,8 +155,38 @@ def _secret_paths(tree: Tree, entries: Iterable[_Entry]) -> set[Keys]:
     return found
 
 
+def _module(entry: _Entry, settings: Settings) -> Module:
+    said = settings.probe.modules[str(entry.path[-1])]
+    targets = tuple(Allowed.parse(text) for text in said.targets)
+    return Module(kind=said.kind, targets=targets, timeout_s=said.timeout, cls=entry.cls, keys=entry.own)
+
+
+def _with_example(entry: _Entry, tree: Tree, problems: list[Problem]) -> _Entry:
+    """The entry of a module as it would be for the first target it allows; any other entry as it is."""
+    if entry.path[:2] != _MODULES:
+        return entry
+    if not names_target(entry.own):
+        problems.append(
+            tree.problem(
+                "no-target-place",
+                f"{short(entry.path)}: no key holds {{target}} or {{host}}: every target would be the same.",
+                entry.path,
+                remedy='write get: "{target}", or host: "{host}" and port: "{port}"',
+            )
+        )
+    allowed = value_at(tree.value, (*entry.path, "targets"))
+    first = allowed[0] if isinstance(allowed, list) and allowed and isinstance(allowed[0], str) else ""
+    try:
+        example = Allowed.parse(first).example()
+    except ValueError:
+        # Its own problem is found with the settings.
+        example = "https://shop.example:443"
+    return replace(entry, own=filled(entry.own, read_target(example)))
+
+
 def _built(entry: _Entry, tree: Tree, problems: list[Problem]) -> Any:
     """The plug-in of an entry, None if it cannot be built."""
+    entry = _with_example(entry, tree, problems)
     shape = plugins.shape_of(entry.cls)
     problems += [empty(path, tree) for path in empty_paths(shape, entry.own, entry.path)]
     validate = plugins.adapter(entry.cls).validate_python

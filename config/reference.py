@@ -57,6 +57,8 @@ _MODELS = {
     "SelfCheckSettings": "`self_check`",
     "Alerts": "`alerts`",
     "Api": "`api`",
+    "Probe": "`probe`",
+    "ProbeModule": "`probe.modules.<name>`",
     "Token": "`api.tokens.<name>`",
     "Log": "`log`",
 }

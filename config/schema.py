@@ -16,10 +16,12 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.cron import Cron
+from config.probes import Allowed
 from config.values import (
     Duration,
     Fraction,
     Magnitude,
+    ModuleName,
     Name,
     Number,
     Period,
@@ -75,6 +77,15 @@ def _token_hash(text: str) -> str:
     return text
 
 
+def _allowed_target(text: str) -> str:
+    try:
+        Allowed.parse(text)
+    except ValueError as error:
+        raise PydanticCustomError("bad-target", "{text}", {"text": f"{error}."}) from error
+    return text
+
+
+AllowedTarget = Annotated[str, AfterValidator(_allowed_target)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Link = Annotated[str, AfterValidator(_link), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 TokenHash = Annotated[
@@ -185,7 +196,7 @@ class LimitSettings(Section):
 class Concurrency(Section):
     """How many checks run at once; those that hang hold up nobody beyond that."""
 
-    checks: Whole = Field(default=256, ge=1, le=10_000)
+    checks: Whole = Field(default=1000, ge=1, le=10_000)
     """In all."""
     per_host: Whole = Field(default=16, ge=1, le=10_000)
     """That ask one host, or one of `databases`; more of them wait without holding up others."""
@@ -357,6 +368,27 @@ class Service(Section):
     """Active observations by name."""
 
 
+class ProbeModule(Plugin):
+    """One module of `/probe`: a check whose target the caller names. The keys beside these are those of the
+    kind, with `{target}`, `{host}` or `{port}` where the target goes: `get: "{target}"`,
+    `{host: "{host}", port: "{port}"}`. Kinds: `http`, `tcp`, `tls`, `dns`, `grpc`, `websocket`."""
+
+    targets: tuple[AllowedTarget, ...] = Field(min_length=1)
+    """What a caller may name: scheme, host and port must match one entry, as in `https://shop.example`,
+    `https://*.shop.example:8443`, `cache.shop.example:6379` or `10.0.0.7:*`."""
+    timeout: Period = 10.0
+    """A run that takes longer fails; a scrape that ends earlier ends it earlier."""
+
+
+class Probe(Section):
+    """Answers `/probe?module=&target=` like blackbox_exporter; off while there is no module."""
+
+    modules: Mapping[ModuleName, ProbeModule] = Field(default_factory=dict)
+    """Modules by the name that `module=` gives."""
+    concurrency: Whole = Field(default=50, ge=1, le=400)
+    """More probes at once are answered 503."""
+
+
 class Log(Section):
     """How log lines look."""
 
@@ -413,6 +445,7 @@ class Settings(BaseSettings):
     """Where alerts go, by name."""
     services: Mapping[Name, Service] = Field(default_factory=dict)
     """What is watched, by name."""
+    probe: Probe = Probe()
 
     @classmethod
     def settings_customise_sources(

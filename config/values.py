@@ -24,6 +24,7 @@ DURATION_PATTERN = rf"^{_NUMBER}(ms|s|m|h|d)$"
 FRACTION_PATTERN = rf"^(?:[0-9]{{1,9}}\s*/\s*[0-9]{{1,9}}|{_NUMBER}\s*%)$"
 MAGNITUDE_PATTERN = rf"^({_NUMBER})(\s*)(%|[A-Za-z][A-Za-z0-9_/]{{0,31}})$"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+MODULE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 SERIES_NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 # A year and a day: longer is a slip of the unit, and steps times durations stay far from overflow.
 _DURATION_S_MAX = 366 * 86400.0
@@ -178,5 +179,7 @@ Fraction = Annotated[
 ]
 # Of services, sources, databases, targets, channels, checks and environments.
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+# As in the files of blackbox_exporter: `http_2xx`.
+ModuleName = Annotated[str, StringConstraints(pattern=MODULE_NAME_PATTERN)]
 # Series become parts of metric names, which know no dash.
 SeriesName = Annotated[str, StringConstraints(pattern=SERIES_NAME_PATTERN)]

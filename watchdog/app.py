@@ -7,9 +7,10 @@ end it in order within 10 seconds: schedule, pipeline, outbox, API.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from watchdog.board import LiveBoard
 from watchdog.bursts import Bursts
 from watchdog.calendar import run_calendar
 from watchdog.checkalerts import CheckAlerts
-from watchdog.checking import checker
+from watchdog.checking import Checker, checker
 from watchdog.clock import Clock, SystemClock
 from watchdog.closing import Closing
 from watchdog.deploys.version import VersionReader
@@ -44,6 +45,7 @@ from watchdog.operations import Operations
 from watchdog.outbox import Outbox
 from watchdog.pipeline import Pipeline
 from watchdog.plan import plan_services
+from watchdog.probing import Prober
 from watchdog.pulse import Pulse
 from watchdog.reports import Reports
 from watchdog.schedule import Schedule
@@ -73,6 +75,10 @@ async def run(loaded: Loaded, environ: Mapping[str, str]) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     store = SqliteStore(Path(loaded.settings.state_dir) / "state.db")
     async with wired(loaded, environ, SystemClock(), store) as parts, asyncio.TaskGroup() as group:
+        # What was made at start stays for ever. Looking through it again and again would find nothing, and
+        # with thousands of checks take longer than a check may be late.
+        gc.collect()
+        gc.freeze()
         tasks = [group.create_task(_for_ever(name, part), name=name) for name, part in parts.all()]
         await stop.wait()
         log.info("ending", extra={"because": "told to by a signal"})
@@ -205,18 +211,16 @@ async def wired(
             plans=plans, store=store, bench=bench, clock=clock, routes=routes, wake_outbox=outbox.wake
         )
         await check_alerts.load()
+        checking = await stack.enter_async_context(
+            checker(
+                loaded.databases, clock, heartbeats.beats_for, SelfCheck(settings.self_check.targets, clock)
+            )
+        )
         pipeline = Pipeline(
             clock=clock,
             checks={check.due_name: check for plan in plans.values() for check in plan.checks},
             batches=ticks,
-            checker=await stack.enter_async_context(
-                checker(
-                    loaded.databases,
-                    clock,
-                    heartbeats.beats_for,
-                    SelfCheck(settings.self_check.targets, clock),
-                )
-            ),
+            checker=checking,
             keeper=keeper,
             bench=bench,
             between=between,
@@ -240,10 +244,11 @@ async def wired(
             pipeline.observe,
             pipeline.tick,
             jobs.do,
+            schedule.begin,
             schedule.done,
             peers=peers,
             per_peer=settings.concurrency.per_host,
-            workers=settings.concurrency.checks,
+            at_once=settings.concurrency.checks,
         )
         for plan in plans.values():
             for check in plan.checks:
@@ -309,6 +314,7 @@ async def wired(
             kill_switch=kill_switch,
             set_kill_switch=store.set_kill_switch,
             readiness=pulse.problems,
+            probe=_probe(loaded, checking),
             is_alive=pulse.is_alive,
         )
         host, _, port = settings.api.listen.rpartition(":")
@@ -345,6 +351,12 @@ async def wired(
             outbox=outbox,
             port=bound,
         )
+
+
+def _probe(loaded: Loaded, checking: Checker) -> Callable[[str, str, float | None], Awaitable[bytes]] | None:
+    if not loaded.modules:
+        return None
+    return Prober(loaded.modules, checking, at_once_max=loaded.settings.probe.concurrency).probe
 
 
 def _routes(loaded: Loaded) -> Routes:

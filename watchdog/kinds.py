@@ -9,10 +9,14 @@ from watchdog.alerts.channels import CHANNELS
 from watchdog.rollback.targets import TARGETS
 from watchdog.sources import SOURCES
 
+# Kinds that a caller of `/probe` may point at a target: those that only connect and look.
+PROBES = {kind: CHECKS[kind] for kind in ("http", "tcp", "tls", "dns", "grpc", "websocket")}
+
 KINDS: Kinds = {
     "sources": SOURCES,
     "databases": DATABASES,
     "targets": TARGETS,
     "channels": CHANNELS,
     "checks": CHECKS,
+    "modules": PROBES,
 }

@@ -5,7 +5,7 @@ Labels are names from the configuration only, so their number is bounded by it.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class Metrics:
@@ -23,6 +23,12 @@ class Metrics:
         self.loop_lag_s = gauge("loop_lag_seconds", "How late the event loop woke last")
         self.schedule_lateness_s = gauge(
             "schedule_lateness_seconds", "How late the newest due name was taken"
+        )
+        self.start_lateness_s = Histogram(
+            "watchdog_check_start_lateness_seconds",
+            "How long after it was due a check began",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0),
+            registry=self.registry,
         )
         self.queue_depth = gauge("queue_depth", "Names waiting to be worked on", ("queue",))
         self.drops = counter("drops_total", "Work dropped because a limit was reached", ("what",))

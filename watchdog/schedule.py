@@ -13,6 +13,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from watchdog.clock import Clock
 
@@ -24,6 +25,7 @@ class _Entry:
     align_s: float | None = None
     is_busy: bool = False
     turn: int = 0
+    due_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -59,6 +61,12 @@ class Schedule:
             entry.interval_s, entry.align_s = interval_s, align_s
             delay_s = self._until_grid(entry) if align_s is not None else interval_s
         self._push(entry, self.clock.mono_s() + delay_s)
+        self._changed.set()
+
+    def begin(self, name: str) -> float:
+        """Say that the work behind `name` begins; seconds since it was due, 0 without an interval."""
+        entry = self._entries.get(name)
+        return 0.0 if entry is None else self.clock.mono_s() - entry.due_s
 
     def stop(self, name: str) -> None:
         """Make `name` due by no interval any more; a calendar may still give it a turn."""
@@ -69,9 +77,13 @@ class Schedule:
     def turn(self, name: str, put: Callable[[str], bool]) -> None:
         """Hand out `name` now, unless the work of its turn before still goes on."""
         entry = self._entries.setdefault(name, _Entry(name))
+        entry.due_s = self.clock.mono_s()
+        self._offer(entry, put)
+
+    def _offer(self, entry: _Entry, put: Callable[[str], bool]) -> None:
         if entry.is_busy:
             self.overruns += 1
-        elif put(name):
+        elif put(entry.name):
             entry.is_busy = True
         else:
             self.drops += 1
@@ -84,16 +96,23 @@ class Schedule:
 
     async def run(self, put: Callable[[str], bool]) -> None:
         """Hand out due names for ever; `put` returns False when its queue is full: the turn is dropped."""
-        while True:
-            self._changed.clear()
-            due_s = self._heap[0][0] if self._heap else math.inf
-            wait_s = due_s - self.clock.mono_s()
-            if wait_s > 0:
-                await self._sleep_or_change(wait_s)
-                continue
-            self._hand_out(due_s, put)
-            # Without this a burst of due names would keep the loop from everything else.
-            await asyncio.sleep(0)
+        # Kept from one sleep to the next: with many names there are hundreds of them in a second.
+        changing = asyncio.ensure_future(self._changed.wait())
+        try:
+            while True:
+                if changing.done():
+                    self._changed.clear()
+                    changing = asyncio.ensure_future(self._changed.wait())
+                due_s = self._heap[0][0] if self._heap else math.inf
+                wait_s = due_s - self.clock.mono_s()
+                if wait_s > 0:
+                    await self._sleep_or_change(wait_s, changing)
+                    continue
+                self._hand_out(due_s, put)
+                # Without this a burst of due names would keep the loop from everything else.
+                await asyncio.sleep(0)
+        finally:
+            changing.cancel()
 
     def _hand_out(self, due_s: float, put: Callable[[str], bool]) -> None:
         _, turn, name = heapq.heappop(self._heap)
@@ -108,7 +127,8 @@ class Schedule:
             # Missed turns are folded into one: a late check runs once, not once per missed turn.
             next_s = max(due_s + entry.interval_s, now_s)
         self._push(entry, next_s)
-        self.turn(name, put)
+        entry.due_s = due_s
+        self._offer(entry, put)
 
     def _until_grid(self, entry: _Entry) -> float:
         wall_s = self.clock.wall_s() - (entry.align_s or 0.0)
@@ -119,16 +139,13 @@ class Schedule:
     def _push(self, entry: _Entry, due_s: float) -> None:
         entry.turn += 1
         heapq.heappush(self._heap, (due_s, entry.turn, entry.name))
-        self._changed.set()
 
-    async def _sleep_or_change(self, wait_s: float) -> None:
+    async def _sleep_or_change(self, wait_s: float, changing: asyncio.Future[Any]) -> None:
         if math.isinf(wait_s):
-            await self._changed.wait()
+            await asyncio.wait({changing})
             return
-        sleeping = asyncio.ensure_future(self.clock.sleep(wait_s))
-        changing = asyncio.ensure_future(self._changed.wait())
+        sleeping: asyncio.Future[Any] = asyncio.ensure_future(self.clock.sleep(wait_s))
         try:
             await asyncio.wait({sleeping, changing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sleeping.cancel()
-            changing.cancel()

@@ -1,7 +1,8 @@
 """The queues between the schedule and the work, and the workers that empty them.
 
-Checks have a bounded queue and many workers, because a target may hang; ticks have one worker per batch of a
-source, because a source may hang too and its steps must come in order; jobs (the calendar's) have one.
+Checks have a bounded queue and begin at once, up to a limit that targets which hang do not reach; ticks have
+one worker per batch of a source, because a source may hang too and its steps must come in order; jobs (the
+calendar's) have one.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ _QUEUE_MAX = 10_000
 
 @dataclass(slots=True)
 class Works:
-    """observe, tick, job: the work behind a name. done: tells the schedule that the name may come again.
+    """observe, tick, job: the work behind a name. begin: tells the schedule that it begins, and how late.
+    done: tells the schedule that the name may come again.
 
     peers: whom each check asks; at most `per_peer` checks of one are queued or running, its others stand
-    aside. workers: how many checks run at once.
+    aside. at_once: how many checks run at once.
 
     A name begins with the kind of its work: `tick:60:prom`, `job:retention`, or is a check's `service/name`.
     """
@@ -30,10 +32,11 @@ class Works:
     observe: Callable[[str], Awaitable[None]]
     tick: Callable[[str], Awaitable[None]]
     job: Callable[[str], Awaitable[None]]
+    begin: Callable[[str], float]
     done: Callable[[str], None]
     peers: Mapping[str, str] = field(default_factory=dict)
     per_peer: int = 16
-    workers: int = 256
+    at_once: int = 1000
     _checks: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     _aside: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
     _admitted: Counter[str] = field(default_factory=Counter)
@@ -80,8 +83,7 @@ class Works:
     async def run(self) -> None:
         """Work on everything that is put, for ever."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(self.workers):
-                group.create_task(self._work(self._checks, self._observe))
+            group.create_task(self._start_checks(group))
             for name, queue in self._ticks.items():
                 group.create_task(self._work(queue, self.tick), name=name)
             group.create_task(self._work(self._jobs, self.job))
@@ -94,11 +96,21 @@ class Works:
             finally:
                 self.done(name)
 
-    async def _observe(self, name: str) -> None:
+    async def _start_checks(self, group: asyncio.TaskGroup) -> None:
+        slots = asyncio.Semaphore(self.at_once)
+        while True:
+            name = await self._checks.get()
+            await slots.acquire()
+            group.create_task(self._check(name, slots))
+
+    async def _check(self, name: str, slots: asyncio.Semaphore) -> None:
+        self.metrics.start_lateness_s.observe(self.begin(name))
         try:
             await self.observe(name)
         finally:
+            slots.release()
             self._leave(self.peers.get(name, ""))
+            self.done(name)
 
     def _leave(self, peer: str) -> None:
         """The next of that peer takes the place, or it becomes free."""

@@ -8,6 +8,7 @@ docs/decisions/0002-cel-library.md.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -52,23 +53,20 @@ class Expression:
     def __init__(self, text: str, variables: Mapping[str, str]) -> None:
         if len(text) > TEXT_CHARS_MAX:
             raise ValueError(f"an expression has at most {TEXT_CHARS_MAX} characters, this one {len(text)}")
-        environment = cel.NewEnv(variables={name: cel.Type(kind) for name, kind in variables.items()})
         self.text = text.strip()
-        self._program, tree = _compile(environment, self.text)
-        if self._program.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
-            raise ValueError(f"{self.text}: gives {self._program.return_type()}, not true or false")
-        _refuse_bad_literals(environment, tree, self.text)
-        self._guard = Guard(tree, variables.keys())
+        parts = _parts(self.text, tuple(variables.items()))
+        self._program, self._guard, self._terms = parts
         self.names = frozenset(self._guard.names)
-        self._terms = []
-        for term in _conjuncts(self.text):
-            if term != self.text:
-                program, tree = _compile(environment, term)
-                self._terms.append((term, program, Guard(tree, variables.keys())))
 
     def mentions(self, *path: object) -> bool:
         """True if the expression refers to the path or asks whether it is there: `("json", "errors")`."""
         return path in self._guard.paths
+
+    def denies(self, name: str, values: Mapping[str, Any]) -> bool:
+        """True if a term of the conjunction that refers to this variable is false on these values."""
+        terms = [(program, guard) for _, program, guard in self._terms] or [(self._program, self._guard)]
+        values = {name: value for name, value in values.items() if name in self.names}
+        return any(name in guard.names and _evaluate(program, values)[0] is False for program, guard in terms)
 
     def judge(self, values: Mapping[str, Any], shown: Callable[[Any], str] = show) -> Judgement:
         """Evaluate on name to value; a declared variable that is not in `values` is absent.
@@ -117,6 +115,32 @@ class _Trouble:
     """An error value of CEL: a wrong type, a division by zero, a key that is not there."""
 
     message: str
+
+
+_Parts = tuple[Any, Guard, tuple[tuple[str, Any, Guard], ...]]
+
+
+@functools.cache
+def _environment(variables: tuple[tuple[str, str], ...]) -> Any:
+    """One for each set of variables: it takes 150 kB, and there may be thousands of expressions."""
+    return cel.NewEnv(variables={name: cel.Type(kind) for name, kind in variables})
+
+
+@functools.lru_cache(maxsize=4096)
+def _parts(text: str, variables: tuple[tuple[str, str], ...]) -> _Parts:
+    """The program of a text, its guard, and both of each term of its conjunction; equal texts share them."""
+    environment = _environment(variables)
+    program, tree = _compile(environment, text)
+    if program.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
+        raise ValueError(f"{text}: gives {program.return_type()}, not true or false")
+    _refuse_bad_literals(environment, tree, text)
+    names = dict(variables).keys()
+    terms = []
+    for term in _conjuncts(text):
+        if term != text:
+            of_term, tree_of_term = _compile(environment, term)
+            terms.append((term, of_term, Guard(tree_of_term, names)))
+    return program, Guard(tree, names), tuple(terms)
 
 
 def _compile(environment: Any, text: str) -> tuple[Any, Node]:

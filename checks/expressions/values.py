@@ -19,7 +19,7 @@ def parse_json(body: bytes) -> Any:
     deeper than `DEPTH_MAX`.
     """
     try:
-        document = json.loads(body, parse_constant=_refuse_constant)
+        document = _decoded(body)
     except RecursionError:
         raise ValueError(f"nested deeper than {DEPTH_MAX}") from None
     level = [document]
@@ -37,6 +37,17 @@ def parse_json(body: bytes) -> Any:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: `json.loads` makes a decoder of its own for each call with such an argument.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _decoded(body: bytes) -> Any:
+    # Of all encodings and marks that `json.loads` knows, only plain UTF-8 begins like this.
+    if body[:1] in (b"{", b"[") and body[1:2] != b"\0":
+        return _DECODER.decode(body.decode())
+    return json.loads(body, parse_constant=_refuse_constant)
 
 
 def plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ Shared by the kinds that speak HTTP, so that a refused connection means the same
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import ssl
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from yarl import URL
 from checks.blame import Problem, blame
 from checks.model import Outcome, World
 from checks.web.route import Route
-from checks.wire.certificate import days_left
+from checks.wire.certificate import days_left, first_expiry_s
 from checks.wire.handshake import WATCHER
 
 USER_AGENT = "deploy-watchdog (synthetic check)"
@@ -52,7 +53,8 @@ class Stages:
 
     dns_s, connect_s and tls_s are None where the stage did not happen (a cached name, an address, plain
     http). connect_s is the TCP connection alone, with a proxy until it has opened the tunnel. first_byte_s
-    and total_s count from the start. certificate_days: to the first expiry in the presented chain.
+    and total_s count from the start. certificate_days: to the first expiry in the presented chain, at
+    certificate_end_s (epoch). tls_version: as `TLSv1.3`, empty without TLS.
     """
 
     mono_s: Callable[[], float]
@@ -65,6 +67,8 @@ class Stages:
     total_s: float | None = None
     body_bytes: int | None = None
     certificate_days: float | None = None
+    certificate_end_s: float | None = None
+    tls_version: str = ""
     began_s: dict[str, float] = field(default_factory=dict)
 
     def begin(self, stage: str) -> None:
@@ -84,7 +88,9 @@ class Stages:
         """See `Watcher`."""
         self.at = "connecting"
         self.tls_s = (self.tls_s or 0.0) + self.since("tls")
-        self.certificate_days = days_left(tls, self.now_s())
+        self.tls_version = tls.version() or ""
+        self.certificate_end_s = first_expiry_s(tls)
+        self.certificate_days = days_left(self.certificate_end_s, self.now_s())
 
     def before_connection_s(self) -> float:
         """What of the time of a connection, as aiohttp reports it, belongs to other stages."""
@@ -110,13 +116,19 @@ class Stages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A response that was read to its end; body is None when it was longer than allowed."""
+    """A response that was read to its end; body is None when it was longer than allowed.
+
+    version: of HTTP, as 1.1. redirects: how many were followed. is_secure: the last answer came over TLS.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes | None
     charset: str
     stages: Stages
+    version: float
+    redirects: int
+    is_secure: bool
 
     def text(self) -> str:
         """The body as text; bytes that do not belong to the charset become U+FFFD."""
@@ -168,6 +180,7 @@ def identity(run_id: str, step: str = "") -> dict[str, str]:
     return {"User-Agent": USER_AGENT, "X-Synthetic": run_id, "traceparent": traceparent}
 
 
+@functools.lru_cache(maxsize=1024)
 def trace_id(run_id: str) -> str:
     """W3C trace id of a run: 32 hex digits."""
     return hashlib.sha256(run_id.encode()).hexdigest()[32:]
@@ -194,10 +207,12 @@ async def exchange(
     body_bytes_max: int,
     follow_redirects: bool,
     timeout_s: float,
+    keep_alive: bool = False,
 ) -> Answer | Problem:
     """Send one request and read the whole answer, both within `timeout_s`.
 
-    A new connection each time: a kept one would stay with the old instance while a roll-out replaces it.
+    A new connection each time, unless `keep_alive` and the last one is still open: a kept one would stay with
+    the old instance while a roll-out replaces it.
     Returns a Problem for everything the world does: `fail` is the target's doing, `error` ours.
     """
     stages = Stages(world.mono_s, world.now_s)
@@ -208,7 +223,7 @@ async def exchange(
             async with session.request(
                 sent.method,
                 sent.url,
-                headers={"Connection": "close", **sent.headers},
+                headers=sent.headers if keep_alive else {"Connection": "close", **sent.headers},
                 cookies=sent.cookies,
                 data=sent.body,
                 allow_redirects=follow_redirects,
@@ -255,6 +270,9 @@ async def _answer(response: aiohttp.ClientResponse, stages: Stages, body_bytes_m
         body=content,
         charset=response.charset or "utf-8",
         stages=stages,
+        version=float(f"{response.version.major}.{response.version.minor}") if response.version else 0.0,
+        redirects=len(response.history),
+        is_secure=response.url.scheme == "https",
     )
 
 

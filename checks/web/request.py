@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json as json_module
 import re
 from collections.abc import Callable, Mapping
@@ -225,15 +226,23 @@ class Request:
         return None
 
     async def send(
-        self, world: World, values: Values, jar: AbstractCookieJar, *, timeout_s: float, step: str = ""
+        self,
+        world: World,
+        values: Values,
+        jar: AbstractCookieJar,
+        *,
+        timeout_s: float,
+        step: str = "",
+        keep_alive: bool = False,
     ) -> Answer | Problem:
         """Fill the placeholders and exchange, again with a new token where a kept one is refused.
 
         jar: the cookies of this run. step: names the request in messages, and tells the spans of one trace
-        apart.
+        apart. keep_alive: over a connection that was kept, and keep it.
         """
         until_s = world.mono_s() + timeout_s
-        answer = await self._send_once(world, values, jar, timeout_s=timeout_s, step=step)
+        send_once = functools.partial(self._send_once, world, values, jar, step=step, keep_alive=keep_alive)
+        answer = await send_once(timeout_s=timeout_s)
         if (
             isinstance(answer, Answer)
             and answer.status == 401
@@ -241,7 +250,7 @@ class Request:
             and self.auth.renew()
         ):
             left_s = until_s - world.mono_s()
-            return await self._send_once(world, values, jar, timeout_s=left_s, step=step)
+            return await send_once(timeout_s=left_s)
         return answer
 
     def judge(self, answer: Answer, expect: Expression, extra: Values, place: str) -> Problem | None:
@@ -252,7 +261,14 @@ class Request:
         return _refused_operation(answer, place)
 
     async def _send_once(
-        self, world: World, values: Values, jar: AbstractCookieJar, *, timeout_s: float, step: str
+        self,
+        world: World,
+        values: Values,
+        jar: AbstractCookieJar,
+        *,
+        timeout_s: float,
+        step: str,
+        keep_alive: bool,
     ) -> Answer | Problem:
         place, began_s = step or self.place(), world.mono_s()
         try:
@@ -284,6 +300,7 @@ class Request:
             body_bytes_max=self.body_bytes_max,
             follow_redirects=self.follow_redirects,
             timeout_s=timeout_s - (world.mono_s() - began_s),
+            keep_alive=keep_alive,
         )
 
     async def _route(self) -> Route:

@@ -38,9 +38,9 @@ def first_expiry_s(tls: ssl.SSLObject) -> float:
     return min(ends)
 
 
-def days_left(tls: ssl.SSLObject, now_s: float) -> float:
-    """Days until the first certificate of the chain expires, to a hundredth; negative when it has."""
-    return round((first_expiry_s(tls) - now_s) / DAY_S, 2)
+def days_left(end_s: float, now_s: float) -> float:
+    """Days from now until that time, to a hundredth; negative when it is over."""
+    return round((end_s - now_s) / DAY_S, 2)
 
 
 def facts(tls: ssl.SSLObject, now_s: float) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def facts(tls: ssl.SSLObject, now_s: float) -> dict[str, Any]:
     leaf: Mapping[str, Any] = tls.getpeercert() or {}
     cipher = tls.cipher()
     return {
-        "days": days_left(tls, now_s),
+        "days": days_left(first_expiry_s(tls), now_s),
         "version": tls.version() or "",
         "cipher": cipher[0] if cipher else "",
         "issuer": _name(leaf.get("issuer", ())),

@@ -13,16 +13,13 @@ import pytest
 
 from checks.dns import DnsCheck
 from checks.model import World
-from tests.support.servers import binary, free_port, is_listening, running
+from tests.support.nameserver import name_server
+from tests.support.servers import free_port
 
 pytestmark = pytest.mark.real
 
 LONG = "x" * 200
 ZONE = f"""\
-no-resolv
-no-hosts
-bind-interfaces
-listen-address=127.0.0.1,::1
 local=/example/
 host-record=web.example,10.0.0.2,30
 host-record=web.example,10.0.0.1,30
@@ -40,13 +37,8 @@ txt-record=long.example,c{LONG}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address and port of a name server for `example`."""
-    dnsmasq = binary("dnsmasq", "dnsmasq-base")
-    folder = tmp_path_factory.mktemp("dnsmasq")
-    port = free_port()
-    (folder / "dnsmasq.conf").write_text(f"{ZONE}port={port}\n")
-    command = [dnsmasq, "--keep-in-foreground", f"--conf-file={folder / 'dnsmasq.conf'}", "--pid-file"]
-    with running([*command, "--user="], ready=lambda: is_listening(port), log=folder / "log"):
-        yield f"127.0.0.1:{port}"
+    with name_server(tmp_path_factory.mktemp("dnsmasq"), ZONE) as address:
+        yield address
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

@@ -203,3 +203,13 @@ def test_json_as_deep_as_allowed_is_read() -> None:
     assert parse_json(b"[" * 100 + b"]" * 100) is not None
     with pytest.raises(ValueError, match="nested deeper than 100"):
         parse_json(b"[" * 102 + b"]" * 102)
+
+
+def test_it_tells_which_variable_a_false_term_is_about() -> None:
+    expression = Expression("status < 300 && text.contains('up')", {"status": "int", "text": "string"})
+    assert expression.denies("status", {"status": 500, "text": "up"})
+    assert not expression.denies("status", {"status": 200, "text": "down"})
+    assert expression.denies("text", {"status": 500, "text": "down"})
+    assert not expression.denies("text", {"status": 500})
+    either = Expression("status < 300 || status == 404", {"status": "int"})
+    assert [either.denies("status", {"status": status}) for status in (500, 404)] == [True, False]

@@ -18,28 +18,10 @@ from pydantic import SecretStr
 
 from checks.grpc import GrpcCheck, Tls
 from checks.model import World
+from tests.support.grpc_server import serving
 from tests.support.servers import binary
 
 Status = health_pb2.HealthCheckResponse.ServingStatus
-
-
-@asynccontextmanager
-async def serving(servicer: Any, credentials: Any = None) -> AsyncIterator[int]:
-    """A gRPC server on a free port; without a servicer it serves nothing."""
-    server = grpc.aio.server()
-    if servicer is not None:
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    address = "127.0.0.1:0"
-    port = (
-        server.add_insecure_port(address)
-        if credentials is None
-        else server.add_secure_port(address, credentials)
-    )
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(None)
 
 
 @pytest.fixture

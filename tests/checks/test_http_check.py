@@ -271,12 +271,58 @@ async def test_a_name_server_that_does_not_answer_is_ours(world: World) -> None:
         ({"get": "http://h/", "body_bytes_max": 0}, "body_bytes_max:"),
         ({"get": "http://[::1/"}, "get:"),
         ({"get": "http://u:p@h/", "headers": {"authorization": "x"}}, "exclude each other"),
+        ({"post": "http://h/", "keep_alive": True}, "keep_alive: a POST cannot be repeated"),
+        ({"get": "http://h/", "keep_alive": True, "unix_socket": "/run/x.sock"}, "keep_alive: excludes"),
+        ({"get": "http://h/", "keep_alive": True, "resolve": "10.0.0.1"}, "keep_alive: excludes"),
+        (
+            {"get": "https://h/", "keep_alive": True, "expect": "certificate_days > 1"},
+            "keep_alive: a kept connection shows no certificate",
+        ),
     ],
 )
 def test_bad_configuration_names_its_key(params: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError) as caught:
         built(**params)
     assert told in str(caught.value)
+
+
+async def test_a_connection_is_new_each_time_unless_it_may_be_kept(world: World, serve: Serve) -> None:
+    ports: list[int] = []
+
+    async def home(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.Response()
+
+    url = await serve({"/": home})
+    for keep_alive in (False, True):
+        check = built(get=url, keep_alive=keep_alive)
+        results = [await check.run(world) for _ in range(3)]
+        assert [result.outcome for result in results] == ["pass"] * 3
+        is_connected = ["connect_s" in result.readings for result in results]
+        assert is_connected == [True, not keep_alive, not keep_alive]
+    assert len(set(ports[:3])) == 3
+    assert len(set(ports[3:])) == 1
+
+
+async def test_a_kept_connection_that_the_server_ended_is_no_failure(world: World) -> None:
+    connections = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        # It says nothing of closing and closes when the next request comes.
+        await reader.read(1)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(once, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        check = built(get=f"http://127.0.0.1:{port}/", keep_alive=True)
+        results = [await check.run(world) for _ in range(3)]
+    assert [(result.outcome, result.because) for result in results] == [("pass", "")] * 3
+    assert connections == 3
 
 
 def test_header_values_are_secrets() -> None:

@@ -182,8 +182,14 @@ class FakeDaemon:
             kill_switch=self.kill_switch,
             set_kill_switch=self.set_kill_switch,
             readiness=lambda: self.not_ready,
+            probe=self.probe,
             is_alive=lambda: self.is_alive,
         )
+
+    async def probe(self, module: str, target: str, scrape_timeout_s: float | None) -> bytes:
+        if module != "up":
+            raise LookupError(module)
+        return f"probe_success 1\n# {target} {scrape_timeout_s}\n".encode()
 
     async def submit(self, event: DeployEvent) -> Intake:
         if event.service not in self.settings.services:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from tests.support.fake_clock import FakeClock
 from watchdog.schedule import Schedule
 
@@ -154,3 +156,29 @@ async def test_a_stopped_name_is_due_by_its_calendar_alone() -> None:
         assert len(taken.taken) == 1
         schedule.turn("nightly", taken.put)
     assert len(taken.taken) == 2
+
+
+async def test_it_tells_how_late_the_work_behind_a_name_begins() -> None:
+    clock = FakeClock()
+    taken = Bin(clock)
+    schedule = Schedule(clock)
+    schedule.every("home", 10.0)
+    async with running(schedule, taken):
+        await clock.advance(10.0)
+        due_at = taken.times("home")[-1]
+        assert schedule.begin("home") == pytest.approx(clock.wall_s() - due_at)
+        await clock.advance(3.0)
+        assert schedule.begin("home") == pytest.approx(clock.wall_s() - due_at)
+    assert schedule.begin("job:history") == 0.0
+
+
+async def test_a_shorter_interval_ends_the_sleep_to_a_later_turn() -> None:
+    clock = FakeClock()
+    taken = Bin(clock)
+    schedule = Schedule(clock)
+    async with running(schedule, taken):
+        for interval_s in (3600.0, 60.0, 5.0):
+            schedule.every("home", interval_s)
+            await clock.advance(0.0)
+        await clock.advance(6.0)
+    assert len(taken.times("home")) == 1

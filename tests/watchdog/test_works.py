@@ -29,9 +29,11 @@ class Town:
 
     def __post_init__(self) -> None:
         peers = {f"slow/{n}": "slow.example" for n in range(10)} | {"quick/0": "quick.example"}
-        self.works = Works(
-            Metrics(), self.observe, self.observe, self.observe, self.done, peers, per_peer=2, workers=4
-        )
+        work = (self.observe, self.observe, self.observe)
+        self.works = Works(Metrics(), *work, self.begin, self.done, peers, per_peer=2, at_once=4)
+
+    def begin(self, name: str) -> float:
+        return 0.03
 
     async def observe(self, name: str) -> None:
         self.began.append(name)
@@ -67,7 +69,7 @@ async def test_a_host_that_hangs_takes_its_share_and_no_more() -> None:
     town = Town()
     async with town.running():
         assert all(town.works.put(f"slow/{n}") for n in range(10))
-        # More hang than there are workers, and still one is free at once.
+        # More hang than may run at once, and still one is free at once.
         assert town.works.put("quick/0")
         await town.until(1)
         assert town.ended == ["quick/0"]
@@ -87,12 +89,22 @@ async def test_a_host_that_hangs_takes_its_share_and_no_more() -> None:
         assert sorted(town.began) == ["quick/0", "slow/0", "slow/1"]
 
 
-async def test_what_asks_nobody_is_bounded_by_the_workers_alone() -> None:
+async def test_what_asks_nobody_is_bounded_by_their_number_alone() -> None:
     town = Town()
     async with town.running():
         for n in range(20):
             town.works.put(f"file/{n}")
         await town.until(20)
+
+
+async def test_how_late_checks_begin_is_a_metric() -> None:
+    town = Town()
+    async with town.running():
+        town.works.put("quick/0")
+        await town.until(1)
+    name = "watchdog_check_start_lateness_seconds_bucket"
+    registry = town.works.metrics.registry
+    assert [registry.get_sample_value(name, {"le": bound}) for bound in ("0.02", "0.05")] == [0.0, 1.0]
 
 
 async def test_what_stands_aside_counts_for_the_limit_of_the_queue() -> None:

@@ -44,6 +44,7 @@ class Ports:
     time). approve and veto raise ValueError when the action is not in a state for it (HTTP 409) and
     LookupError for an unknown key (404). hear answers False for a report it has, and raises LookupError for a
     check that waits for none. readiness: why the daemon is not ready; empty = ready.
+    probe: `watchdog.probing.Prober.probe`, None while no module is configured.
     local_token: the token in the state folder that lets local commands act; it has every scope.
     """
 
@@ -60,4 +61,5 @@ class Ports:
     kill_switch: Callable[[], Awaitable[SwitchState]]
     set_kill_switch: Callable[[SwitchState], Awaitable[None]]
     readiness: Callable[[], list[str]]
+    probe: Callable[[str, str, float | None], Awaitable[bytes]] | None
     is_alive: Callable[[], bool]

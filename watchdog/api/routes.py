@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from config.schema import Scope
-from watchdog.api import reads, writes
+from watchdog.api import probe, reads, writes
 from watchdog.api.dashboard import pages
 
 
@@ -33,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/livez", scope=None, handler=reads.livez),
     Route(method="GET", path="/readyz", scope=None, handler=reads.readyz),
     Route(method="GET", path="/metrics", scope="read", handler=reads.metrics),
+    Route(method="GET", path="/probe", scope="read", handler=probe.probe),
     Route(
         method="POST", path="/api/v1/deploys", scope="deploy", handler=writes.submit_deploy, is_signable=True
     ),

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import config
-from watchdog import app, log, memory
+from watchdog import app, files, log, memory
 from watchdog.cli import exits
 from watchdog.kinds import KINDS
 from watchdog.store.protocol import StoreUnavailable
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit 0 after SIGTERM, 78 for bad configuration, 69 without a usable store or address, 70 for a bug."""
     memory.share_one_arena()
+    files.open_many()
     try:
         loaded = config.load(arguments.config, KINDS)
     except config.ConfigError as error:

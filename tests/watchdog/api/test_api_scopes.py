@@ -20,6 +20,7 @@ PATHS = {
     "/api/v1/heartbeats/{service}/{name}/{state}": "/api/v1/heartbeats/checkout/nightly/success",
     "/d/{id}": "/d/d-checkout",
     "/s/{service}": "/s/checkout",
+    "/probe": "/probe?module=up&target=127.0.0.1:1",
     "/static/{name}": "/static/watchdog.css",
 }
 BODIES: dict[str, dict[str, Any]] = {
