@@ -106,8 +106,8 @@ class ReconcileCheck:
     rows of a side are read: of a query, of the changes to a table, of the buckets of a table that differ.
     full_every: how many runs from one full look at tables to the next; 1 = each. The first run after a start
     is one.
-    Readings: mismatches, compared (distinct keys), mismatches_per_million (none for nothing compared),
-    read_rows (of tables), total_s without the wait.
+    Readings: mismatches, compared (distinct keys; of tables the rows at the last full look),
+    mismatches_per_million (none for nothing compared), read_rows (of tables), total_s without the wait.
     """
 
     left: Side

@@ -21,7 +21,7 @@ from checks.comparison.looks import Asking, Seen
 from checks.comparison.rows import Both, fitting, keyed, unequal
 from checks.comparison.statements import COARSE, FINE, Buckets, Keys, Statements
 from checks.data.agreeing import moment
-from checks.model import Database, Outcome
+from checks.model import Outcome
 
 COLUMNS_MAX = 2_000
 LOOKUPS_MAX = 500  # keys in one statement
@@ -103,10 +103,9 @@ class TableComparison:
 
     async def first(self, asking: Asking, now_s: float) -> Seen | Problem:
         """See `Comparison.first`."""
-        agreed = await self._agree(asking)
-        if isinstance(agreed, Problem):
-            return agreed
-        sides = self._statements(asking, agreed)
+        sides = await self._sides(asking)
+        if isinstance(sides, Problem):
+            return sides
         until_s = now_s - self.settle_s
         suspects = await self._changed(asking, sides, until_s)
         if suspects is None:
@@ -134,47 +133,39 @@ class TableComparison:
         compared = run.suspects.compared
         self._memory = _Memory(run.agreed, run.until_s, compared, before + 1, run.places(wrong))
 
-    async def _agree(self, asking: Asking) -> Agreement | Problem:
-        """What the catalogues of both sides let us compare now; they may have changed since the last run."""
-        sides = (self.left, self.right)
-        questions = []
-        for side in sides:
-            engine = _engine(asking.world.databases.get(side.database))
-            if engine is None:
-                return Problem("error", f"there is no database {side.database}; name one under databases")
-            questions.append(engine.catalogue(side.wanted.table))
+    async def _sides(self, asking: Asking) -> Sides | Problem:
+        """How to read both sides now; their tables may have changed since the last run."""
+        databases = asking.world.databases
+        for table in (self.left, self.right):
+            if table.database not in databases:
+                return Problem("error", f"there is no database {table.database}; name one under databases")
+        left, right = (ENGINES[databases[table.database].dialect] for table in (self.left, self.right))
+        agreed = await self._agree(asking, left, right)
+        if isinstance(agreed, Problem):
+            return agreed
+        return (
+            Statements(left, self.left.wanted.table, self.left.where, agreed, side=0),
+            Statements(right, self.right.wanted.table, self.right.where, agreed, side=1),
+        )
+
+    async def _agree(self, asking: Asking, left: Engine, right: Engine) -> Agreement | Problem:
+        """What the catalogues of both sides let us compare."""
+        wanted = self.left.wanted, self.right.wanted
+        questions = [left.catalogue(wanted[0].table), right.catalogue(wanted[1].table)]
         rows = await self._both(asking, questions, COLUMNS_MAX)
         if isinstance(rows, Problem):
             return rows
         gone: Outcome = "fail" if asking.has_succeeded else "error"
-        for side, found in zip(sides, rows, strict=True):
+        for table, found in zip((self.left, self.right), rows, strict=True):
             if not found:
-                return Problem(gone, f"{side.database}: there is no table {side.wanted.table}")
-        left, right = (
-            self._engine(asking, side).read(found) for side, found in zip(sides, rows, strict=True)
-        )
+                return Problem(gone, f"{table.database}: there is no table {table.wanted.table}")
         try:
-            agreed = agree((self.left.wanted, self.right.wanted), (left, right))
+            agreed = agree(wanted, (left.read(rows[0]), right.read(rows[1])))
         except Disagreement as error:
             return Problem(gone if error.is_gone else "error", str(error))
         if self._run is not None and (name := missed(self._run.agreed, agreed)):
             return Problem("fail", f"column {name}, compared before, is gone or of another type")
         return agreed
-
-    def _statements(self, asking: Asking, agreed: Agreement) -> Sides:
-        return (
-            Statements(
-                self._engine(asking, self.left), self.left.wanted.table, self.left.where, agreed, side=0
-            ),
-            Statements(
-                self._engine(asking, self.right), self.right.wanted.table, self.right.where, agreed, side=1
-            ),
-        )
-
-    def _engine(self, asking: Asking, side: Table) -> Engine:
-        engine = _engine(asking.world.databases.get(side.database))
-        assert engine is not None, "refused by _agree"
-        return engine
 
     async def _changed(self, asking: Asking, sides: Sides, until_s: float) -> _Suspects | Problem | None:
         """The changed rows that have no equal on the other side; None if a full look is due.
@@ -195,9 +186,7 @@ class TableComparison:
         if max(map(len, rows)) == limit:
             return None
         seen = await asyncio.to_thread(keyed, rows, until_s)
-        places = {
-            key: seen.bucket(key) for key in seen.differing() if (seen.updated_s(key) or 0.0) > judged_s
-        }
+        places = {key: seen.bucket(key) for key in seen.differing() if seen.is_later(key, judged_s)}
         number = f"run {memory.runs + 1} of {self.full_every}"
         read, unread = self._read(sides, {**memory.doubtful, **places}, memory.compared)
         return _Suspects(
@@ -289,10 +278,6 @@ class TableComparison:
         if isinstance(right, Problem):
             return right
         return left, right
-
-
-def _engine(database: Database | None) -> Engine | None:
-    return None if database is None else ENGINES[database.dialect]
 
 
 def _keys(sides: Sides, places: Mapping[str, int]) -> Keys | None:

@@ -129,4 +129,8 @@ def same(value: Any) -> Any:
 def _missed(wrong: Mapping[Any, str], changed_s: Mapping[Any, float]) -> str:
     """Between when and when the missing were written, where that is known: what lost them ran then."""
     times = [changed_s[key] for key, kind in wrong.items() if kind.startswith("missing") and key in changed_s]
-    return f"; the missing were changed from {moment(min(times))} to {moment(max(times))}" if times else ""
+    return (
+        f"; the missing were last changed between {moment(min(times))} and {moment(max(times))}"
+        if times
+        else ""
+    )

@@ -383,7 +383,10 @@ async def test_every_way_to_disagree_is_counted_and_dated(shop: Callable[..., Sh
     assert result.readings["mismatches_per_million"] == pytest.approx(5 / 12 * 1e6)
     for kind in ("2 missing on the right", "1 missing on the left", "1 duplicated", "1 with other values"):
         assert kind in result.because
-    assert "the missing were changed from 2027-01-15T06:00:00Z to 2027-01-15T07:30:00Z" in result.because
+    assert (
+        "the missing were last changed between 2027-01-15T06:00:00Z and 2027-01-15T07:30:00Z"
+        in result.because
+    )
     assert f"{hidden(11)} missing on the right" in result.details
     assert f"{hidden(99)} missing on the left" in result.details
 
