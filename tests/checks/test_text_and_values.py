@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from checks.duration import Duration
-from checks.expressions.values import plain, show
+from checks.expressions.values import parse_json, plain, show
 from checks.text import BECAUSE_CHARS_MAX, DETAILS_MAX, Mask, finish, is_telling, telling_values
 
 
@@ -88,3 +88,23 @@ def test_durations_carry_units(text: str, seconds: float) -> None:
 def test_a_duration_without_a_unit_is_refused(text: object) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Duration).validate_python(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": [1]}',
+        b' {"a": [1]}',
+        b'\xef\xbb\xbf{"a": [1]}',
+        '{"a": [1]}'.encode("utf-16"),
+        '{"a": [1]}'.encode("utf-16-le"),
+    ],
+)
+def test_json_is_read_in_every_encoding_it_may_have(body: bytes) -> None:
+    assert parse_json(body) == {"a": [1]}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[NaN]", b" [Infinity]", b'["\xff"]', b"[" * 200 + b"]" * 200])
+def test_what_is_not_json_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(body)

@@ -17,9 +17,10 @@ from aiohttp import web
 
 import config
 from config.probes import Allowed, Refused, read_target
-from tests.support.blackbox import Page, blackbox_exporter, probed
+from tests.support.blackbox import Page, blackbox_exporter, page, probed
 from tests.support.board import FakeDaemon, fill
 from tests.support.certificates import Authority
+from tests.support.daemon import daemon
 from tests.support.servers import free_port
 from watchdog.api.server import serve
 from watchdog.checking import Checker, checker
@@ -343,3 +344,13 @@ def test_wrong_modules_are_refused_at_their_place(module: dict[str, Any], told: 
         modules_of(tmp_path, {"http_2xx": module})
     assert told in str(raised.value)
     assert all(problem.path.startswith("probe.modules.http_2xx") for problem in raised.value.problems)
+
+
+def test_the_daemon_answers(tmp_path: Path) -> None:
+    module = 'http_2xx: {kind: http, get: "{target}", targets: ["http://127.0.0.1:*"], expect: status == 200}'
+    check = 'home: {kind: http, get: "http://127.0.0.1:1/"}'
+    text = f"probe: {{modules: {{{module}}}}}\nservices: {{shop: {{checks: {{{check}}}}}}}\n"
+    with daemon(tmp_path, text) as running:
+        found = page(running.text(f"/probe?target={running.url}/livez"))
+    assert found["probe_success", ()] == 1.0
+    assert found["probe_http_status_code", ()] == 200.0
