@@ -57,6 +57,8 @@ _DAEMON = """
 state_dir: {folder}/state
 log: {{level: error}}
 api: {{listen: "127.0.0.1:{port}"}}
+# One address stands for ten thousand hosts here.
+concurrency: {{per_host: 10000}}
 """
 # History decides how much past the rings hold; a check's series holds two numbers a step.
 _SERVICE = """
