@@ -23,6 +23,7 @@ from checks.text import Mask, finish
 from checks.wire.trust import Tls
 
 MESSAGE_BYTES_MAX = 65_536  # an answer of the protocol has a few bytes
+ATTEMPT_BEYOND_CALL_MS = 250
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 # What the library says of a failed connection -> whose doing that is, and one phrase for it.
 _WORDS: tuple[tuple[str, Outcome, str], ...] = (
@@ -123,8 +124,9 @@ class GrpcCheck:
             # Channels to one target share their connections otherwise.
             ("grpc.use_local_subchannel_pool", 1),
             # An attempt to connect outlives its channel until it gives up, by default after 20 s. How long it
-            # tries is the larger of these two.
-            ("grpc.min_reconnect_backoff_ms", max(1, int(timeout_s * 1000))),
+            # tries is the larger of these two. It must outlast the call: a second attempt that begins while
+            # the channel is being closed is never given up.
+            ("grpc.min_reconnect_backoff_ms", int(timeout_s * 1000) + ATTEMPT_BEYOND_CALL_MS),
             ("grpc.initial_reconnect_backoff_ms", 100),
         ]
         if self.tls is None:
