@@ -23,7 +23,8 @@ def explain(subject: Subject, e: Evidence, excuse: Reason, deploy: DeployInterva
     unfit = (
         "" if subject.is_fit else " It informs only: its own past exceeds its limits more often than allowed."
     )
-    return _told(subject, e, excuse, deploy) + unfit
+    told = " It informs only." if excuse == "evidence" and not subject.spec.acts else ""
+    return _told(subject, e, excuse, deploy) + told + unfit
 
 
 def _told(subject: Subject, e: Evidence, excuse: Reason, deploy: DeployInterval) -> str:

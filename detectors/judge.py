@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from detectors.verdict import conclude, for_all, rank
 from detectors.warmup import learned_warm_up
 from detectors.witness import testify
 
-VERSION = "4"
+VERSION = "5"
 _SETTLED = 0.25  # of the watch: what has not settled by then is judged
 
 
@@ -68,6 +67,7 @@ class DeployJudge:
         rest = iter(arrays[len(ordered) :])
         self._control_histories = [[next(rest) for _ in specs] for specs in self._control_specs]
         self._ticks: list[tuple[list[FloatArray], list[list[FloatArray]]]] = []
+        self._encodings: dict[int, list[dict[str, Any]]] = {}
         self._confirmed: Verdict | None = None
         self._is_closed = False
         self._build()
@@ -105,8 +105,13 @@ class DeployJudge:
     def _build(self) -> None:
         settings, n = self._settings, len(self._histories[0])
         learned_s = max(
-            learned_warm_up(spec, past, self._end_at, self._past, _SETTLED * settings.watch_s)
-            for spec, past in zip(self._specs, self._histories, strict=True)
+            (
+                learned_warm_up(spec, past, self._end_at, self._past, _SETTLED * settings.watch_s)
+                for spec, past in zip(self._specs, self._histories, strict=True)
+                # What informs must not decide how long the others are waited for.
+                if spec.acts
+            ),
+            default=0.0,
         )
         self._plan = plan_watch(self._deploy, settings, self._step_s, self._end_at, n, learned_s)
         parts = [parts_of(spec, past) for spec, past in zip(self._specs, self._histories, strict=True)]
@@ -238,10 +243,14 @@ class DeployJudge:
         self._verdict = self._conclude()
         return self._verdict
 
-    def packet(self) -> dict[str, Any]:
-        """Everything needed to judge again, as JSON (schema 1); `replay` turns it into the same verdict."""
+    def packet(self, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Everything needed to judge again, as JSON (schema 1); `replay` turns it into the same verdict.
+
+        without: names of series to leave out. Those that do not act and are nowhere told of in the verdict
+        can be: the others are judged the same without them.
+        """
         verdict = asdict(self._verdict)
-        evidence = verdict.pop("evidence")
+        evidence = [said for said in verdict.pop("evidence") if said["series"] not in without]
         return {
             "schema": SCHEMA,
             "judge": VERSION,
@@ -251,7 +260,9 @@ class DeployJudge:
             "past_deploys": encode_deploys(self._past),
             "changes": [*self._changes],
             "is_closed": self._is_closed,
-            "series": [self._series_packet(i) for i in range(len(self._specs))],
+            "series": [
+                self._series_packet(i) for i, spec in enumerate(self._specs) if spec.name not in without
+            ],
             "evidence": evidence,
             "verdict": verdict,
         }
@@ -267,13 +278,13 @@ class DeployJudge:
 
         return {
             "spec": encode_spec(self._specs[i]),
-            "history": self._encoded[i][0],
+            "history": self._encoded(i)[0],
             "ticks": since([rows[i] for rows, _ in self._ticks], self._specs[i]),
             "controls": [
                 {
                     "name": spec.name,
                     "spec": encode_spec(spec),
-                    "history": self._encoded[i][1 + j],
+                    "history": self._encoded(i)[1 + j],
                     "ticks": since([parts[i][j] for _, parts in self._ticks], spec),
                 }
                 for j, spec in enumerate(self._control_specs[i])
@@ -287,13 +298,12 @@ class DeployJudge:
             },
         }
 
-    @cached_property
-    def _encoded(self) -> list[list[dict[str, Any]]]:
-        """Of each series its history and those of its controls, which no tick changes."""
-        return [
-            [encode_array(values, self._step_s, end_at=self._end_at) for values in (own, *beside)]
-            for own, beside in zip(self._histories, self._control_histories, strict=True)
-        ]
+    def _encoded(self, i: int) -> list[dict[str, Any]]:
+        """Of one series its history and those of its controls, which no tick changes."""
+        if i not in self._encodings:
+            arrays = (self._histories[i], *self._control_histories[i])
+            self._encodings[i] = [encode_array(a, self._step_s, end_at=self._end_at) for a in arrays]
+        return self._encodings[i]
 
     def _bands(self, i: int, subject: Subject) -> list[tuple[float | None, float | None]]:
         """Where the shown value of each tick was expected."""

@@ -47,16 +47,18 @@ def conclude(
     evidence = tuple(said[i].evidence for i in order)
     acting = [(s, t) for s, t in zip(subjects, said, strict=True) if s.acts]
     state, reason, because = _decide(acting, plan, settings, ticks, is_closed)
-    worst = next((e for e in evidence if any(t.evidence is e for _, t in acting)), None)
+    mine = [e for e in evidence if any(t.evidence is e for _, t in acting)]
+    informing = [said[i].evidence for i in order if not subjects[i].acts and said[i].excuse == "evidence"]
+    worst = mine[0] if mine else None
     blamed = None
-    crossed = [e for e in evidence if e.state in ("worse", "suspect") and e.onset_at is not None]
+    crossed = [e for e in mine if e.state in ("worse", "suspect") and e.onset_at is not None]
     if crossed:
         shares = {k: v for k, v in crossed[0].shares.items() if k not in ("before", "none")}
         blamed = max(shares, key=lambda k: shares[k])
     return Verdict(
         state=state,
         reason=reason,
-        because=because,
+        because=f"{because}{_informing(informing)}",
         at=plan.tick_end(ticks - 1) if ticks else plan.end_at,
         evidence=evidence,
         statistic=worst.statistic if worst else 0.0,
@@ -175,3 +177,11 @@ def _also(worse: Sequence[Evidence]) -> str:
     rest = ", ".join(say.title(e.series).lower() for e in worse[1:4])
     more = f" and {len(worse) - 4} more" if len(worse) > 4 else ""
     return f"{worse[0].because} Also worse: {rest}{more}." if rest else worse[0].because
+
+
+def _informing(worse: Sequence[Evidence]) -> str:
+    if not worse:
+        return ""
+    named = ", ".join(say.title(e.series).lower() for e in worse[:4])
+    more = f" and {len(worse) - 4} more" if len(worse) > 4 else ""
+    return f" Worse too, but only informing: {named}{more}."
