@@ -297,9 +297,9 @@ class CheckCommon(Plugin):
     alert: CheckAlert | None = None
     """Without it nobody is told between deploys."""
     judge: tuple[str, ...] = ()
-    """Readings of the check that are judged as series of their own, beside pass and fail."""
+    """Readings that may cause a rollback, as pass and fail may; all others are judged too, and inform."""
     acts: Switch = True
-    """`false` for a check that informs but never causes a rollback."""
+    """`false` for a check that informs but never causes a rollback, whatever `judge` says."""
 
 
 class VersionSignal(Section):

@@ -164,6 +164,7 @@ async def wired(
         await keeper.refill(now)
         bench = Bench(plans, store, keeper, clock)
         board.packet_of = bench.packet
+        board.readings_of = keeper.readings.told
         routes = _routes(loaded)
         reports = Reports(store, worker, clock)
         ticks = {batch.name: batch for batch in batches(plans)}

@@ -82,6 +82,7 @@ class Bench:
             if watch.service in self._plans
         ]
         self._watched = frozenset(watch.service for watch in watches)
+        self._keeper.readings.keep_open(self._watched)
         for watch_id in self._seats.keys() - {watch.id for watch in watches}:
             del self._seats[watch_id]
         return watches
@@ -106,11 +107,12 @@ class Bench:
         read_at = seat.judged_to_at + plan.lag_s + 0.5 * plan.step_s
         await self._clock.sleep(max(0.0, read_at - self._clock.wall_s()))
         await self._complete(seat)
+        readings = await self._keeper.informing(plan, self._clock.wall_s())
         known = await self._store.deploys(service=watch.service, limit=1000)
         past = [each for each in known if each.id not in watch.suspect_ids]
         # Tens of milliseconds a series: off the loop.
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._calibration, seat.open, self._keeper.book, past)
+        await loop.run_in_executor(self._calibration, seat.open, self._keeper.book, past, readings)
         # One that is built anew was judging as before until now.
         self._seats[watch.id] = seat
         opening.discard(watch.id)

@@ -26,6 +26,7 @@ class LiveBoard:
     def __init__(self, services: list[str], sources: list[str]) -> None:
         self.services = {name: ServiceNote() for name in services}
         self.sources = dict.fromkeys(sources, "not read yet")
+        self.readings_of: Callable[[str], list[dict[str, Any]]] = lambda service: []
         self.packet_of: Callable[[str], Mapping[str, Any] | None] = lambda watch_id: None
         self._number = 1
         self._moved = asyncio.Event()
@@ -45,6 +46,10 @@ class LiveBoard:
     def live_packet(self, watch_id: str) -> Mapping[str, Any] | None:
         """The evidence packet of an open watch as of its last tick; None if it is not judged here."""
         return self.packet_of(watch_id)
+
+    def readings(self, service: str) -> list[dict[str, Any]]:
+        """The readings of its checks, as series: name, kind, unit, bad, acts."""
+        return self.readings_of(service)
 
     def service_notes(self) -> Mapping[str, Mapping[str, Any]]:
         """Per service: blind_since, problems, checks, always_on."""

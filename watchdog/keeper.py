@@ -6,7 +6,6 @@ The rings hold what is judged; `samples.db` only lets them be refilled after a r
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ import numpy as np
 from checks.model import CheckResult
 from watchdog.board import LiveBoard
 from watchdog.metrics import Metrics
-from watchdog.plan import SeriesPlan, ServicePlan
-from watchdog.series import HEAL_STEPS, SeriesBook
+from watchdog.plan import SeriesPlan, ServicePlan, ring_steps
+from watchdog.readings import ReadingBook
+from watchdog.series import HEAL_STEPS, SeriesBook, SeriesRing
 from watchdog.sources.protocol import Grid, Source, SourceReading
 from watchdog.store.samples import SampleStore
 
@@ -91,13 +91,14 @@ class Keeper:
         self.samples = samples
         self.board = board
         self.metrics = metrics
+        self.readings = ReadingBook(plans)
         self._mirrored_to: dict[str, float] = {}
         # Series to what its last read said, because a service may be in the batches of several sources.
         self._problems: dict[str, str | None] = {}
         self._by_check: dict[tuple[str, str], list[SeriesPlan]] = defaultdict(list)
         for plan in plans.values():
             for series in plan.series:
-                book.add(series.id, series.spec, capacity=_capacity(plan))
+                book.add(series.id, series.spec, capacity=ring_steps(plan))
                 if series.check is not None:
                     self._by_check[plan.name, series.check].append(series)
 
@@ -106,10 +107,24 @@ class Keeper:
         for plan in self.plans.values():
             # No further: a ring refuses what is older than its newest steps, and those are still to be read.
             last_at = plan.settled_at(now)
-            first_at = last_at - (_capacity(plan) - 1) * plan.step_s
+            first_at = last_at - (ring_steps(plan) - 1) * plan.step_s
             for series in plan.series:
                 values = await self.samples.load(series.id, plan.step_s, series.spec.width, first_at, last_at)
                 self.book.backfill(series.id, first_at, values)
+
+        self.readings.know(await self.samples.names())
+
+    async def informing(self, plan: ServicePlan, now: float) -> Sequence[SeriesRing]:
+        """What a watch of that service judges beside its series: rings filled with all that is known."""
+        rings = self.readings.open(plan.name)
+        # What a check told is settled when its step ends.
+        last_at = plan.settled_at(now) + HEAL_STEPS * plan.step_s
+        first_at = last_at - (ring_steps(plan) - 1) * plan.step_s
+        for ring in rings:
+            series_id = f"{plan.name}/{ring.spec.name}"
+            ring.backfill(first_at, await self.samples.load(series_id, plan.step_s, 1, first_at, last_at))
+        self.readings.fill(plan.name)
+        return rings
 
     async def backfill(
         self, plan: ServicePlan, grid: Grid, now: float, *, timeout_s: float = _HISTORY_TIMEOUT_S
@@ -139,6 +154,7 @@ class Keeper:
             for series in plan.series:
                 if series.check is not None:
                     self.book.close_bin(series.id, grid_at)
+            self.readings.close(plan.name, grid_at)
             self._note(plan, grid_at, now)
 
     async def mirror(self, batch: Batch, grid_at: float, *, at_once: bool = False) -> None:
@@ -146,6 +162,10 @@ class Keeper:
 
         Small steps are kept some at a time (unless at_once): a crash loses the last `_MIRROR_S` at most.
         """
+        due = [part for plan in batch.services for part in self.readings.due(plan.name, at_once=at_once)]
+        await self.samples.append_all(due)
+        self.metrics.informing.set(self.readings.count)
+        self.metrics.dropped_readings.set(self.readings.dropped)
         step_s = batch.step_s
         last_at = grid_at - HEAL_STEPS * step_s
         first_at = self._mirrored_to.setdefault(batch.name, last_at - step_s) + step_s
@@ -160,13 +180,14 @@ class Keeper:
 
     def add(self, service: str, check: str, result: CheckResult, at: float) -> None:
         """Bin one check result; `error` is missing data."""
+        if result.outcome == "error":
+            return
         for series in self._by_check[service, check]:
-            if result.outcome == "error":
-                continue
             if series.reading is None:
                 self.book.count(series.id, at, failed=result.outcome == "fail")
             elif series.reading in result.readings:
                 self.book.add_reading(series.id, at, result.readings[series.reading])
+        self.readings.add(service, check, at, result.readings)
 
     async def _ask(
         self, source: str, series: Sequence[SeriesPlan], grid: Grid, *, now: float, timeout_s: float
@@ -202,9 +223,3 @@ class Keeper:
         self.metrics.blind_s.labels(plan.name).set(
             0.0 if note.blind_since is None else now - note.blind_since
         )
-
-
-def _capacity(plan: ServicePlan) -> int:
-    """Steps a ring holds: the history, the longest roll-out and the watch."""
-    span_s = plan.history_s + plan.rollout_max_s + 2 * plan.judge.watch_s
-    return math.ceil(span_s / plan.step_s) + HEAL_STEPS + 1

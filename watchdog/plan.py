@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from checks.model import Check, may_act
+from checks.readings import meaning
 from config import Loaded
 from config.cron import Cron
 from config.schema import CheckAlert, CheckCommon, Maintenance, Series, Service, Settings, VersionSignal
@@ -162,6 +163,28 @@ def plan_services(loaded: Loaded) -> dict[str, ServicePlan]:
     }
 
 
+def reading_spec(check: str, reading: str, step_s: float, *, acts: bool) -> SeriesSpec:
+    """The series of a reading, whether it may act or informs: which of both changes nothing of its past.
+
+    Who names one that has no bad direction by itself says that more of it is worse.
+    """
+    means = meaning(reading)
+    return SeriesSpec(
+        name=f"{check}.{reading}",
+        kind=means.kind,
+        unit=means.unit,
+        bad=means.bad or "up",
+        step_s=step_s,
+        acts=acts,
+    )
+
+
+def ring_steps(plan: ServicePlan) -> int:
+    """Steps a ring of that service holds: the history, the longest roll-out and the watch."""
+    span_s = plan.history_s + plan.rollout_max_s + 2 * plan.judge.watch_s
+    return math.ceil(span_s / plan.step_s) + HEAL_STEPS + 1
+
+
 def _service(
     name: str,
     service: Service,
@@ -311,14 +334,7 @@ def _from_check(
     readings = [
         SeriesPlan(
             id=f"{service}/{name}.{reading}",
-            spec=SeriesSpec(
-                name=f"{name}.{reading}",
-                kind="latency" if reading.endswith("_s") else "gauge",
-                unit="s" if reading.endswith("_s") else reading.rpartition("_")[2],
-                bad="up",
-                step_s=step_s,
-                acts=acts,
-            ),
+            spec=reading_spec(name, reading, step_s, acts=acts),
             check=name,
             reading=reading,
         )

@@ -13,7 +13,7 @@ import copy
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ from detectors.packet import SCHEMA
 from watchdog.metrics import Metrics
 from watchdog.model import Deploy, Watch
 from watchdog.plan import ServicePlan
+from watchdog.series import SeriesRing
 
 log = logging.getLogger("watchdog.seat")
 
@@ -73,6 +74,9 @@ class Seat:
         self._ticks_with_controls = 0
         self._intervals = self._intervals_of(deploy, others)
         self._judge: DeployJudge | None = None
+        self._readings: Mapping[str, SeriesRing] = {}
+        # Of those, what nothing is said of: quiet ones would only make a packet ten times as long.
+        self._quiet: frozenset[str] = frozenset()
         self._failure: Verdict | None = None
         self._blind_from_at: float | None = None
 
@@ -81,13 +85,18 @@ class Seat:
         """True once the last step of the watch has been judged, or judging failed."""
         return self._failure is not None or self.judged_to_at >= self._last_step_at()
 
-    def open(self, book: Book, past: Sequence[Deploy]) -> None:
+    def open(self, book: Book, past: Sequence[Deploy], readings: Sequence[SeriesRing] = ()) -> None:
         """Build the judge on the history up to the deploy's start: tens of milliseconds a series.
 
-        past: deploys of the service that no placebo may overlap.
+        past: deploys of the service that no placebo may overlap. readings: judged beside the series of the
+        plan, and told of from when they got worse.
         """
+        self._readings = {ring.spec.name: ring for ring in readings}
+        self._quiet = frozenset(self._readings)
         try:
             histories = [self._history(book, plan.id, plan.spec.name) for plan in self.plan.series]
+            n = self.plan.history_grid(self.judged_to_at).n
+            histories += [ring.history(end_at=self.judged_to_at, n=n) for ring in readings]
             controls = {
                 name: [self._history(book, control_id, control_id) for control_id in ids]
                 for name, ids in self.plan.controls.items()
@@ -154,7 +163,7 @@ class Seat:
         if self._failure is not None or self._judge is None:
             verdict = asdict(self._failure) if self._failure is not None else {}
             return {"schema": SCHEMA, "series": [], "evidence": [], "verdict": verdict}
-        return self._judge.packet()
+        return self._judge.packet(without=self._quiet)
 
     def _tick(self, book: Book, grid_at: float) -> Verdict | None:
         if self._judge is None:
@@ -164,17 +173,23 @@ class Seat:
         while self.judged_to_at + step_s <= min(grid_at, self._last_step_at()):
             at = self.judged_to_at + step_s
             values = {plan.spec.name: book.at(plan.id, at) for plan in self.plan.series}
+            told = {name: ring.at(at) for name, ring in self._readings.items()}
             if self._is_waiting(book, values, at, grid_at):
                 break
             controls = {name: book.at(name, at) for name in self._control_ids}
             self._ticks += 1
             self._ticks_with_controls += any(not np.isnan(row).all() for row in controls.values())
-            newest = self._judge.tick(at, values, controls)
+            newest = self._without_quiet(self._judge.tick(at, {**values, **told}, controls))
             self.judged_to_at = at
             self._note_blindness(newest)
             if newest.state == "regressed":
                 return newest
-        return self._judge.close() if newest is not None and self.is_over else newest
+        return self._without_quiet(self._judge.close()) if newest is not None and self.is_over else newest
+
+    def _without_quiet(self, verdict: Verdict) -> Verdict:
+        """Without the readings that never got worse in this watch."""
+        self._quiet -= {said.series for said in verdict.evidence if said.state == "suspect"}
+        return replace(verdict, evidence=tuple(e for e in verdict.evidence if e.series not in self._quiet))
 
     def _is_waiting(self, book: Book, values: Mapping[str, FloatArray], at: float, grid_at: float) -> bool:
         """A series may still get its value; a control that was not read yet says nothing of its service."""

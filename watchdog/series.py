@@ -82,6 +82,11 @@ class SeriesRing:
         rows[(numbers > newest) | (numbers <= newest - len(self._rows))] = np.nan
         return rows
 
+    def history(self, *, end_at: float, n: int) -> History:
+        """The n steps that end with `end_at`."""
+        values = self.read(end_at - (n - 1) * self.spec.step_s, end_at)
+        return History(spec=self.spec, values=values, end_at=end_at)
+
     def _number(self, at: float) -> int:
         number = round(at / self.spec.step_s)
         if abs(number * self.spec.step_s - at) > 1e-6 * self.spec.step_s + 1e-6:
@@ -191,10 +196,8 @@ class SeriesBook:
 
     def history(self, series_id: str, *, end_at: float, n: int, name: str | None = None) -> History:
         """The n steps that end with `end_at`; `name` renames the spec (control series go by their id)."""
-        ring = self._rings[series_id]
-        spec = ring.spec if name is None else replace(ring.spec, name=name)
-        values = ring.read(end_at - (n - 1) * spec.step_s, end_at)
-        return History(spec=spec, values=values, end_at=end_at)
+        history = self._rings[series_id].history(end_at=end_at, n=n)
+        return history if name is None else replace(history, spec=replace(history.spec, name=name))
 
     def missing_share(self, series_id: str, first_at: float, last_at: float) -> float:
         """Share of the steps from first_at to last_at inclusive without a value, in [0, 1]."""

@@ -68,6 +68,7 @@ class FakeBoard:
     def __init__(self) -> None:
         self.packets: dict[str, Mapping[str, Any]] = {}
         self.notes: dict[str, dict[str, Any]] = {}
+        self.told_readings: dict[str, list[dict[str, Any]]] = {}
         self.sources = {"prom": "ok", "scrape": "ok"}
         self.number = 1
         self._moved = asyncio.Condition()
@@ -77,6 +78,9 @@ class FakeBoard:
 
     def service_notes(self) -> Mapping[str, Mapping[str, Any]]:
         return self.notes
+
+    def readings(self, service: str) -> list[dict[str, Any]]:
+        return self.told_readings.get(service, [])
 
     def source_notes(self) -> Mapping[str, str]:
         return self.sources

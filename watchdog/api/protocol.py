@@ -27,6 +27,11 @@ class Board(Protocol):
         `always_on` (a sentence, may be empty)."""
         ...
 
+    def readings(self, service: str) -> list[dict[str, Any]]:
+        """The readings of the checks of a configured service, each a series: `name`, `kind`, `unit`, `bad`
+        (None: not judged, no direction is worse), `acts`."""
+        ...
+
     def source_notes(self) -> Mapping[str, str]:
         """Per source: `ok`, or one sentence saying what is wrong."""
         ...

@@ -41,12 +41,16 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def services(request: web.Request) -> web.Response:
     """Every configured service as it stands."""
-    picture = await look(request.app[PORTS])
+    ports = request.app[PORTS]
+    picture = await look(ports)
     return answer(
         {
             "at": picture.at,
-            "environment": request.app[PORTS].settings.environment,
-            "services": [service_json(view) for view in picture.services],
+            "environment": ports.settings.environment,
+            "services": [
+                {**service_json(view), "readings": ports.board.readings(view.name)}
+                for view in picture.services
+            ],
             "sources": dict(picture.sources),
         }
     )

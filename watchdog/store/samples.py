@@ -32,6 +32,15 @@ create table if not exists sample (
 ) without rowid;
 create index if not exists sample_until on sample (until_at);
 """
+# From one name to the next by the index; `select distinct` would read every block.
+_NAMES = """
+with recursive found (series) as (
+  select min(series) from sample
+  union all
+  select (select min(series) from sample where series > found.series) from found where series is not null
+)
+select series from found where series is not null
+"""
 _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 log = logging.getLogger("watchdog.store.samples")
@@ -86,6 +95,10 @@ class SampleStore:
         return await self._do(
             lambda connection: _load(connection, series_id, step_s, missing.copy(), first_at), missing
         )
+
+    async def names(self) -> list[str]:
+        """Every series of which something is kept."""
+        return await self._do(lambda connection: [name for (name,) in connection.execute(_NAMES)], [])
 
     async def expire(self, now: float) -> int:
         """Drop the blocks that ended more than 35 days before `now` (epoch seconds); how many."""

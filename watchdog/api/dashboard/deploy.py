@@ -48,7 +48,9 @@ def deploy_body(view: DeployView) -> Html:
         return join(parts)
     parts.append(_verdict(view, watch, verdict))
     evidence = (view.packet or {}).get("evidence") or []
-    parts.append(suspects(evidence, deploy.id, view.names))
+    series = (view.packet or {}).get("series") or []
+    acting = {one["spec"]["name"] for one in series if one["spec"]["acts"]}
+    parts.append(suspects(evidence, acting, deploy.id, view.names))
     parts.append(timeline(deploy, watch, evidence, view.actions, view.decisions, view.now))
     parts.append(_actions(view))
     if view.chart is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from detectors import say
@@ -31,14 +31,20 @@ TIMELINE_MAX = 30
 SHARE_SHOWN_MIN = 0.005
 
 
-def suspects(evidence: Sequence[Mapping[str, Any]], deploy_id: str, names: Mapping[str, str]) -> Html | None:
-    """Who is to blame, by the series with the strongest evidence; None while nothing changed."""
+def suspects(
+    evidence: Sequence[Mapping[str, Any]], acting: Set[str], deploy_id: str, names: Mapping[str, str]
+) -> Html | None:
+    """Who is to blame, by the series with the strongest evidence, those that act first; None while nothing
+    changed."""
     blamed = [
         one for one in evidence if one.get("shares") and one.get("onset_at") is not None and one["threshold"]
     ]
     if not blamed:
         return None
-    worst = max(blamed, key=lambda one: float(one["statistic"] or 0.0) / float(one["threshold"]))
+    worst = max(
+        blamed,
+        key=lambda one: (one["series"] in acting, float(one["statistic"] or 0.0) / float(one["threshold"])),
+    )
     shares = sorted(
         ((who, part) for who, part in worst["shares"].items() if who == deploy_id or part >= SHARE_SHOWN_MIN),
         key=lambda item: (item[0] != deploy_id, -item[1]),

@@ -81,6 +81,7 @@ async def service_page(request: web.Request) -> web.Response:
         await ports.store.watches(service=name, limit=LIMIT_MAX),
         await ports.store.actions(service=name, limit=LIMIT_MAX),
         ports.settings.environment,
+        ports.board.readings(name),
     )
     return page(name, body, header=await _header(request, picture.actions))
 

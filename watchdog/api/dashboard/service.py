@@ -13,6 +13,7 @@ from watchdog.api.picture import ServiceView
 from watchdog.model import Action, Deploy, Watch
 
 DEPLOYS_MAX = 50
+READINGS_MAX = 100
 
 
 def service_body(
@@ -22,8 +23,12 @@ def service_body(
     watches: Sequence[Watch],
     actions: Sequence[Action],
     environment: str,
+    readings: Sequence[Mapping[str, Any]],
 ) -> Html:
-    """The whole page. deploys newest first; watches and actions are looked up by deploy."""
+    """The whole page. deploys newest first; watches and actions are looked up by deploy.
+
+    readings: see `watchdog.api.protocol.Board.readings`.
+    """
     facts: list[Child] = [f"mode {view.mode}"]
     if service.owner:
         facts.append(f"owner {service.owner}")
@@ -49,7 +54,7 @@ def service_body(
         ),
         _deploys(view.name, deploys, watches, actions),
         _checks(view.checks, service),
-        _series(service),
+        _series(service, readings),
     )
 
 
@@ -119,7 +124,7 @@ def _checks(checks: Mapping[str, Mapping[str, Any]], service: Service) -> Html:
     )
 
 
-def _series(service: Service) -> Html:
+def _series(service: Service, readings: Sequence[Mapping[str, Any]]) -> Html:
     rows = [
         el(
             "tr",
@@ -130,14 +135,32 @@ def _series(service: Service) -> Html:
         )
         for name, series in service.series.items()
     ]
+    rows += [
+        el(
+            "tr",
+            el("th", str(reading["name"]).replace("_", " "), scope="row"),
+            el("td", reading["kind"], data_label="kind"),
+            el("td", f"a reading of check {str(reading['name']).partition('.')[0]}", data_label="asked for"),
+            el("td", _may_act(reading), data_label="may act"),
+        )
+        for reading in readings[:READINGS_MAX]
+    ]
+    more = len(readings) - READINGS_MAX
     return el(
         "section",
         el("h2", "Series"),
         _table(("series", "kind", "asked for", "may act"), rows)
         if rows
         else el("p", "No series are configured.", class_="empty"),
+        el("p", f"{more} more readings are in /api/v1/services.", class_="dim") if more > 0 else None,
         id="series",
     )
+
+
+def _may_act(reading: Mapping[str, Any]) -> str:
+    if reading["acts"]:
+        return "yes"
+    return "no: informs only" if reading["bad"] else "no: not judged, neither direction is worse by itself"
 
 
 def _asked(series: Any) -> str:
