@@ -42,6 +42,7 @@ class Jobs:
         match name:
             case "job:retention":
                 await self.samples.expire(now)
+                await self.samples.trim(list(self.keeper.readings.kept(now)))
             case "job:history":
                 await asyncio.gather(*(self._complete(plan, now) for plan in self.plans.values()))
                 log.info("history complete", extra={"services": len(self.plans)})

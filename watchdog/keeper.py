@@ -162,8 +162,8 @@ class Keeper:
 
         Small steps are kept some at a time (unless at_once): a crash loses the last `_MIRROR_S` at most.
         """
-        due = [part for plan in batch.services for part in self.readings.due(plan.name, at_once=at_once)]
-        await self.samples.append_all(due)
+        for plan in batch.services:
+            await self.samples.append_all(list(self.readings.due(plan.name, at_once=at_once)))
         self.metrics.informing.set(self.readings.count)
         self.metrics.dropped_readings.set(self.readings.dropped)
         step_s = batch.step_s

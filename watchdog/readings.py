@@ -60,30 +60,31 @@ class Recent:
         """Take a known reading of a run in that step; False if the step is closed or the value not finite."""
         if number <= self.closed or number <= self._newest - self._steps or not math.isfinite(value):
             return False
-        self._advance(number)
+        if number > self._newest:
+            self._advance(number)
         slot = self.names.index(name) * self._steps + number % self._steps
         self._sums[slot] += value
         self._counts[slot] += 1
         return True
 
-    def rows(self, name: str, first: int, last: int) -> FloatArray:
-        """Means of the steps from first to last inclusive, shape (n, 1); NaN where nothing is held."""
-        begin = self.names.index(name) * self._steps
+    def rows(self, first: int, last: int) -> FloatArray:
+        """Means of the steps from first to last inclusive, shape (names, n); NaN where nothing is held."""
         numbers = np.arange(first, last + 1)
-        slots = begin + numbers % self._steps
-        counts = np.frombuffer(self._counts, dtype=np.uintc)[slots].astype(np.float64)
-        is_held = (numbers <= self._newest) & (numbers > self._newest - self._steps) & (counts > 0.0)
-        means = np.full((len(numbers), 1), np.nan)
-        sums = np.frombuffer(self._sums, dtype=np.float64)[slots]
-        means[is_held, 0] = sums[is_held] / counts[is_held]
+        slots, shape = numbers % self._steps, (len(self.names), self._steps)
+        counts = np.frombuffer(self._counts, dtype=np.uintc).reshape(shape)[:, slots].astype(np.float64)
+        sums = np.frombuffer(self._sums, dtype=np.float64).reshape(shape)[:, slots]
+        counts[:, (numbers > self._newest) | (numbers <= self._newest - self._steps)] = 0.0
+        means = np.full(sums.shape, np.nan)
+        np.divide(sums, counts, out=means, where=counts > 0.0)
         return means
 
     def _advance(self, number: int) -> None:
+        """Make `number` the newest step; those between it and the newest before hold nothing."""
         for skipped in range(max(self._newest, number - self._steps) + 1, number + 1):
             for slot in range(skipped % self._steps, len(self._sums), self._steps):
                 self._sums[slot] = 0.0
                 self._counts[slot] = 0
-        self._newest = max(self._newest, number)
+        self._newest = number
 
 
 class ReadingBook:
@@ -115,7 +116,9 @@ class ReadingBook:
             service, _, rest = series_id.partition("/")
             check, _, name = rest.partition(".")
             if name and (service, check) in checks and name not in self._planned.get((service, check), ()):
-                self._admits(self._of(service, check), name)
+                recent = self._of(service, check)
+                if name not in recent.names:
+                    self._admits(recent, name)
 
     def known(self, service: str) -> Mapping[str, tuple[str, ...]]:
         """Names of the readings of each check of that service, in the order in which they were first seen."""
@@ -146,7 +149,8 @@ class ReadingBook:
         for name, value in readings.items():
             if name in planned:
                 continue
-            if not self._admits(recent, name) or not recent.add(number, name, value):
+            is_known = name in recent.names or self._admits(recent, name)
+            if not is_known or not recent.add(number, name, value):
                 self.dropped += 1
 
     def close(self, service: str, grid_at: float) -> None:
@@ -156,8 +160,8 @@ class ReadingBook:
         for (check, name), ring in self._rings.get(service, {}).items():
             recent = self._recent[service][check]
             first = max(recent.closed + 1, number - _held_steps(plan))
-            for i, row in enumerate(recent.rows(name, first, number)):
-                ring.write((first + i) * plan.step_s, row)
+            for i, mean in enumerate(recent.rows(first, number)[recent.names.index(name)]):
+                ring.write((first + i) * plan.step_s, [mean])
         for check, recent in self._recent[service].items():
             if recent.closed < 0:
                 # Checks are written in turns, or the disk would have nothing to do and then everything.
@@ -172,10 +176,9 @@ class ReadingBook:
             if last < first or not (at_once or last - first + 1 >= FLUSH_STEPS):
                 continue
             recent.flushed = last
-            for name in recent.names:
-                rows = recent.rows(name, first, last)
-                if not np.isnan(rows).all():
-                    yield f"{service}/{check}.{name}", plan.step_s, first * plan.step_s, rows
+            for name, means in zip(recent.names, recent.rows(first, last), strict=True):
+                if not np.isnan(means).all():
+                    yield f"{service}/{check}.{name}", plan.step_s, first * plan.step_s, means[:, None]
 
     def open(self, service: str) -> Sequence[SeriesRing]:
         """Rings of what a watch of that service judges beside its series, at most JUDGED_MAX.
@@ -199,7 +202,17 @@ class ReadingBook:
         for (check, name), ring in self._rings.get(service, {}).items():
             recent = self._recent[service][check]
             first = max(0, recent.closed - _held_steps(self._plans[service]))
-            ring.backfill(first * step_s, recent.rows(name, first, recent.closed))
+            means = recent.rows(first, recent.closed)[recent.names.index(name)]
+            ring.backfill(first * step_s, means[:, None])
+
+    def kept(self, now: float) -> Iterator[tuple[str, float, float]]:
+        """(series id, step in seconds, since when) of all that is on disk only for watches to come."""
+        for service, recents in self._recent.items():
+            plan = self._plans[service]
+            since_at = now - ring_steps(plan) * plan.step_s
+            for check, recent in recents.items():
+                for name in recent.names:
+                    yield f"{service}/{check}.{name}", plan.step_s, since_at
 
     def keep_open(self, services: frozenset[str]) -> None:
         """Let go of the rings of all other services. Who still holds one reads on, and gets no new step."""
@@ -213,8 +226,6 @@ class ReadingBook:
         return recent
 
     def _admits(self, recent: Recent, name: str) -> bool:
-        if name in recent.names:
-            return True
         is_full = len(recent.names) >= READINGS_MAX or self.count >= self._series_max
         if is_full or not _NAME.fullmatch(name):
             return False

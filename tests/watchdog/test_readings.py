@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from checks.model import CheckResult
 from checks.tcp import TcpCheck
+from tests.support.fake_clock import FakeClock
+from tests.support.memory_store import MemoryStore
 from tests.watchdog.watching_rig import START, STEP_S, a_keeper, series, service
+from watchdog.jobs import Jobs
 from watchdog.keeper import batches
 from watchdog.plan import CheckPlan, ServicePlan
 from watchdog.readings import FLUSH_STEPS, JUDGED_MAX, READINGS_MAX, ReadingBook, Recent
@@ -65,13 +68,12 @@ def test_a_step_holds_the_mean_of_its_runs_while_it_is_among_the_newest(
             recent.know(name)
         assert recent.add(number, name, value)
         said.setdefault((name, number), []).append(value)
-    for name in recent.names:
-        rows = recent.rows(name, 990, number + 5)
-        for i, row in enumerate(rows):
+    for name, means in zip(recent.names, recent.rows(990, number + 5), strict=True):
+        for i, mean in enumerate(means):
             step = 990 + i
             values = said.get((name, step)) if number - steps < step <= number else None
             wanted = math.nan if values is None else sum(values) / len(values)
-            assert row[0] == pytest.approx(wanted, rel=1e-9, abs=1e-6, nan_ok=True)
+            assert mean == pytest.approx(wanted, rel=1e-9, abs=1e-6, nan_ok=True)
 
 
 def test_every_number_is_known_when_it_is_first_seen_but_what_is_a_series_already() -> None:
@@ -231,6 +233,31 @@ async def test_what_was_of_a_check_that_is_gone_stays_on_disk_only(tmp_path: Pat
     assert again.readings.known("checkout") == {"home": ("total_s",)}
     assert await again.samples.names() == ["checkout/gone.total_s", "checkout/home.total_s"]
     await again.samples.close()
+
+
+async def test_what_only_informs_is_kept_for_as_long_as_a_watch_can_use_it(tmp_path: Path) -> None:
+    plan = planned("home", judged="home.dns_s", history_s=86_400.0)
+    keeper = a_keeper(tmp_path, [plan], {})
+    keeper.readings.know(["checkout/home.total_s"])
+    old_at, new_at = START - 4 * 86_400.0, START - 86_000.0
+    for name in ("home", "home.dns_s", "home.total_s"):
+        for at in (old_at, new_at):
+            width = 2 if name == "home" else 1
+            await keeper.samples.append(f"checkout/{name}", STEP_S, at, np.ones((1, width)))
+    jobs = Jobs(
+        clock=FakeClock(START),
+        store=MemoryStore(),
+        samples=keeper.samples,
+        keeper=keeper,
+        plans=keeper.plans,
+    )
+    await jobs.do("job:retention")
+    found = {}
+    for name in ("home.dns_s", "home.total_s"):
+        rows = [await keeper.samples.load(f"checkout/{name}", STEP_S, 1, at, at) for at in (old_at, new_at)]
+        found[name] = [bool(np.isfinite(row).all()) for row in rows]
+    assert found == {"home.dns_s": [True, True], "home.total_s": [False, True]}
+    await keeper.samples.close()
 
 
 async def test_a_run_that_could_not_tell_leaves_its_readings_missing(tmp_path: Path) -> None:

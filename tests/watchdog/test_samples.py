@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -76,6 +78,40 @@ async def test_old_blocks_expire_and_young_ones_stay(store: SampleStore) -> None
     await store.append("a/b", 60.0, now - RETENTION_S + 7200.0, np.ones((1, 1)))
     assert await store.expire(now) == 1
     assert await store.expire(now) == 0
+
+
+async def test_every_series_of_which_something_is_kept_is_named_once(store: SampleStore) -> None:
+    assert await store.names() == []
+    for name in ("shop/home.total_s", "shop/errors", "api/home"):
+        await store.append(name, 60.0, 36_000.0, np.ones((200, 1)))
+    assert await store.names() == ["api/home", "shop/errors", "shop/home.total_s"]
+
+
+@settings(derandomize=True, max_examples=25, deadline=None)
+@given(st.sampled_from([1.0, 7.0, 60.0, 7200.0]), st.integers(0, 200), st.integers(1, 3000))
+def test_what_is_trimmed_ended_before_and_no_other_series_is(step_s: float, since: int, n: int) -> None:
+    async def tried() -> None:
+        with TemporaryDirectory() as folder:
+            store = SampleStore(Path(folder) / "samples.db")
+            first_at, since_at = 1000 * step_s, (1000 + since) * step_s
+            last_at = first_at + (n - 1) * step_s
+            for name in ("a/b.c", "a/b.d"):
+                await store.append(name, step_s, first_at, np.ones((n, 1)))
+            await store.trim([("a/b.c", step_s, since_at)])
+            kept = await store.load("a/b.c", step_s, 1, first_at, last_at)
+            seen = np.flatnonzero(np.isfinite(kept[:, 0]))
+            # Whole blocks go, so what is kept begins at most one block early.
+            assert (np.diff(seen) == 1).all()
+            if len(seen):
+                assert seen[0] <= max(since, 0)
+                assert seen[-1] == n - 1
+                assert (seen[0] + 1) * step_s > since * step_s - max(3600.0, step_s) - step_s
+            else:
+                assert last_at <= since_at
+            assert np.isfinite(await store.load("a/b.d", step_s, 1, first_at, last_at)).all()
+            await store.close()
+
+    asyncio.run(tried())
 
 
 async def test_a_deleted_file_is_created_again(store: SampleStore) -> None:

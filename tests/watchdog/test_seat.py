@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.model import Verdict
+from detectors.model import SeriesSpec, Verdict
 from tests.watchdog.watching_rig import (
     HISTORY_S,
     JUDGE,
@@ -24,11 +25,12 @@ from tests.watchdog.watching_rig import (
     service,
     watched,
 )
+from watchdog.accounts import differences
 from watchdog.metrics import Metrics
 from watchdog.model import Deploy, Watch
 from watchdog.plan import ServicePlan
 from watchdog.seat import Seat
-from watchdog.series import HEAL_STEPS, SeriesBook
+from watchdog.series import HEAL_STEPS, SeriesBook, SeriesRing
 from watchdog.watch import advance
 
 PLAN = service()
@@ -252,3 +254,73 @@ def test_the_stage_follows_the_deploy_and_its_warm_up(i: int, is_finished: bool,
     verdict = seat.tick(book, START + i * STEP_S)
     assert verdict is not None
     assert seat.stage(verdict) == stage
+
+
+def told(*moves: tuple[str, float], until_at: float) -> list[SeriesRing]:
+    """Rings of readings with their whole past; each is multiplied by its number from the deploy on."""
+    rings = []
+    for name, by in moves:
+        ring = SeriesRing(
+            SeriesSpec(name=name, kind="gauge", unit="", bad="up", step_s=STEP_S, acts=False), 2000
+        )
+        first_at = PLAN.history_grid(START).first_at
+        for i in range(round((until_at - first_at) / STEP_S) + 1):
+            at = first_at + i * STEP_S
+            ring.write(at, [noise(name, at)[0] * (by if at > START else 1.0)])
+        rings.append(ring)
+    return rings
+
+
+def test_readings_are_told_of_from_when_they_got_worse_and_decide_nothing() -> None:
+    end_at = START + STEPS * STEP_S
+    book = filled(PLAN, until_at=end_at)
+    alone = seated(PLAN, book)
+    deploy, watch = watched(PLAN.name)
+    seat = Seat(watch, deploy, [], PLAN, Metrics())
+    seat.open(
+        book, [], told(("home.quiet", 1.0), ("home.total_s", 3.0), ("home.dns_s", 0.3), until_at=end_at)
+    )
+    assert (seat.tick(book, START + STEP_S), alone.tick(book, START + STEP_S)) == (alone.verdict,) * 2
+    seen, plain = seat.tick(book, end_at), alone.tick(book, end_at)
+    assert seen is not None
+    assert plain is not None
+    assert (seen.state, plain.state, seat.is_over) == ("healthy", "healthy", True)
+    assert [said.series for said in seen.evidence] == ["home.total_s", "load"]
+    assert seen.evidence[1] == plain.evidence[0]
+    assert seen.because == f"{plain.because} Worse too, but only informing: home.total s."
+    packet = seat.packet()
+    assert [one["spec"]["name"] for one in packet["series"]] == ["home.total_s", "load"]
+    assert differences(packet) == []
+
+
+def test_a_reading_that_was_told_of_stays_in_the_packet_when_it_is_back() -> None:
+    end_at = START + STEPS * STEP_S
+    book = filled(PLAN, until_at=end_at)
+    deploy, watch = watched(PLAN.name)
+    (ring,) = told(("home.total_s", 1.0), until_at=START)
+    seat = Seat(watch, deploy, [], PLAN, Metrics())
+    seat.open(book, [], [ring])
+    states = []
+    for i in range(1, STEPS + 1):
+        at = START + i * STEP_S
+        ring.write(at, [noise("home.total_s", at)[0] * (3.0 if i < STEPS // 2 else 1.0)])
+        verdict = seat.tick(book, at)
+        assert verdict is not None
+        states.append({said.series: said.state for said in verdict.evidence}.get("home.total_s"))
+        assert differences(json.loads(json.dumps(seat.packet()))) == []
+    assert states[0] is None
+    assert "suspect" in states
+    assert states[-1] not in (None, "suspect")
+
+
+def test_a_ring_that_gets_no_more_steps_is_missing_data_and_no_bug() -> None:
+    end_at = START + STEPS * STEP_S
+    book = filled(PLAN, until_at=end_at)
+    deploy, watch = watched(PLAN.name)
+    metrics = Metrics()
+    seat = Seat(watch, deploy, [], PLAN, metrics)
+    seat.open(book, [], told(("home.total_s", 1.0), until_at=START))
+    verdict = seat.tick(book, end_at)
+    assert verdict is not None
+    assert (verdict.state, [said.series for said in verdict.evidence]) == ("healthy", ["load"])
+    assert bugs(metrics) is None

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -104,6 +105,10 @@ class SampleStore:
         """Drop the blocks that ended more than 35 days before `now` (epoch seconds); how many."""
         return await self._do(lambda connection: _expire(connection, now - RETENTION_S), 0)
 
+    async def trim(self, kept: Iterable[tuple[str, float, float]]) -> int:
+        """Drop the blocks of these series (series_id, step_s, since when) that ended before; how many."""
+        return await self._do(lambda connection: _trim(connection, kept), 0)
+
     async def _do(self, job: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._attempt, job, otherwise)
 
@@ -183,7 +188,7 @@ def _inode(path: Path) -> int:
 
 def _blocks(step_s: float, first: int, n: int) -> Iterator[tuple[int, int, slice, slice]]:
     """(block, steps per block, rows of the block, rows of the n) for n steps from step number `first`."""
-    size = max(1, round(3600.0 / step_s))
+    size = _block_steps(step_s)
     for block in range(first // size, (first + n - 1) // size + 1):
         low, high = max(first, block * size), min(first + n, (block + 1) * size)
         yield block, size, slice(low - block * size, high - block * size), slice(low - first, high - first)
@@ -225,6 +230,20 @@ def _body(
     if row is None or len(row[0]) != 8 * size * width:
         return np.full((size, width), np.nan)
     return np.frombuffer(row[0], dtype="<f8").astype(np.float64).reshape(size, width)
+
+
+def _trim(connection: sqlite3.Connection, kept: Iterable[tuple[str, float, float]]) -> int:
+    ended = [
+        (series_id, step_s, math.floor(since_at / (_block_steps(step_s) * step_s)))
+        for series_id, step_s, since_at in kept
+    ]
+    return connection.executemany(
+        "delete from sample where series = ? and step_s = ? and width = 1 and block < ?", ended
+    ).rowcount
+
+
+def _block_steps(step_s: float) -> int:
+    return max(1, round(3600.0 / step_s))
 
 
 def _expire(connection: sqlite3.Connection, before: float) -> int:
