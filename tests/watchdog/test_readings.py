@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.support.memory_store import MemoryStore
 from tests.watchdog.watching_rig import START, STEP_S, a_keeper, series, service
 from watchdog.jobs import Jobs
 from watchdog.keeper import batches
-from watchdog.plan import CheckPlan, ServicePlan
+from watchdog.plan import CheckPlan, ServicePlan, reading_spec
 from watchdog.readings import FLUSH_STEPS, JUDGED_MAX, READINGS_MAX, ReadingBook, Recent
 
 
@@ -268,6 +269,25 @@ async def test_a_run_that_could_not_tell_leaves_its_readings_missing(tmp_path: P
     )
     assert keeper.readings.known("checkout") == {}
     await keeper.samples.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "unit", "bad"),
+    [
+        ("total_s", "latency", "s", "up"),
+        ("mismatches_per_million", "gauge", "per_million", "up"),
+        ("certificate_days", "gauge", "days", "down"),
+        # Nobody but who names it in `judge` says that more of it is worse.
+        ("body_bytes", "gauge", "bytes", "up"),
+        ("col_failed", "gauge", "", "up"),
+    ],
+)
+def test_a_reading_is_the_same_series_whether_it_may_act_or_informs(
+    name: str, kind: str, unit: str, bad: str
+) -> None:
+    acting, informing = (reading_spec("home", name, 60.0, acts=acts) for acts in (True, False))
+    assert (acting.name, acting.kind, acting.unit, acting.bad) == (f"home.{name}", kind, unit, bad)
+    assert replace(acting, acts=False) == informing
 
 
 def metric(registry: Any, name: str) -> float | None:

@@ -38,6 +38,8 @@ async def send(site: Site, path: str, body: object, status: int, **headers: str)
 
 
 async def test_services_say_where_each_one_stands(site: Site) -> None:
+    reading = {"name": "home.total_s", "kind": "latency", "unit": "s", "bad": "up", "acts": False}
+    site.daemon.board.told_readings["checkout"] = [reading]
     found = {view["service"]: view for view in (await read(site, "/api/v1/services"))["services"]}
     assert {name: view["group"] for name, view in found.items()} == {
         "checkout": "needs_you",
@@ -54,6 +56,7 @@ async def test_services_say_where_each_one_stands(site: Site) -> None:
     }
     assert found["checkout"]["action"]["state"] == "awaiting_approval"
     assert "body" not in found["checkout"]["action"]
+    assert (found["checkout"]["readings"], found["search"]["readings"]) == ([reading], [])
 
 
 async def test_watches_are_narrowed_by_service_and_state(site: Site) -> None:

@@ -174,6 +174,9 @@ async def test_what_senders_write_is_shown_and_never_run() -> None:
     store.packets["w-d-checkout"] = packet
     daemon.board.notes["checkout"]["problems"] = [EVIL]
     daemon.board.notes["checkout"]["checks"]["home"] = {"outcome": EVIL, "because": EVIL}
+    daemon.board.told_readings["checkout"] = [
+        {"name": EVIL, "kind": EVIL, "unit": EVIL, "bad": "up", "acts": False}
+    ]
     daemon.board.sources = {EVIL: EVIL}
     daemon.switch = SwitchState(is_on=True, by=EVIL, because=EVIL)
     async with site_of(daemon) as site:
@@ -292,3 +295,20 @@ async def test_what_was_added_after_the_verdict_is_shown_as_what_decides_nothing
     assert "A second opinion says +2.7 pt, +2.1 pt to +3.4 pt (<b>GLM</b>)." in found.text
     store.packets["w-d-checkout"] = packet
     assert "Second opinion" not in (await page(open_site, "/d/d-checkout")).text
+
+
+async def test_the_series_of_a_service_say_what_may_act_and_what_informs(open_site: Site) -> None:
+    told = open_site.daemon.board.told_readings
+    told["checkout"] = [
+        {"name": "home.total_s", "kind": "latency", "unit": "s", "bad": "up", "acts": True},
+        {"name": "home.dns_s", "kind": "latency", "unit": "s", "bad": "up", "acts": False},
+        {"name": "home.body_bytes", "kind": "gauge", "unit": "bytes", "bad": None, "acts": False},
+        *({"name": f"api.r{n}", "kind": "gauge", "unit": "", "bad": None, "acts": False} for n in range(100)),
+    ]
+    text = (await page(open_site, "/s/checkout")).text
+    assert "home.total s latency a reading of check home yes" in text
+    assert "home.dns s latency a reading of check home no: informs only" in text
+    assert "home.body bytes gauge a reading of check home no: not judged, neither direction is worse" in text
+    assert "3 more readings are in /api/v1/services." in text
+    told["checkout"] = told["checkout"][:3]
+    assert "more readings" not in (await page(open_site, "/s/checkout")).text
