@@ -29,6 +29,8 @@ JUDGED_MAX = 20
 # Steps that are written at a time. The disk is asked less often; a crash loses as many.
 FLUSH_STEPS = 15
 _LATE_STEPS = 3  # by which a tick may come late before results are lost
+# Whole numbers are exact up to here; squares of far larger ones no float can hold. Below the least it is 0.
+_VALUE_MAX, _VALUE_MIN = 1e15, 1e-15
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 Part = tuple[str, float, float, FloatArray]
@@ -57,13 +59,15 @@ class Recent:
         self._counts.extend([0] * self._steps)
 
     def add(self, number: int, name: str, value: float) -> bool:
-        """Take a known reading of a run in that step; False if the step is closed or the value not finite."""
-        if number <= self.closed or number <= self._newest - self._steps or not math.isfinite(value):
+        """Take a known reading of a run in that step; False if the step is closed or the value unusable."""
+        is_closed = number <= self.closed or number <= self._newest - self._steps
+        # NaN compares False with everything.
+        if is_closed or not -_VALUE_MAX <= value <= _VALUE_MAX:
             return False
         if number > self._newest:
             self._advance(number)
         slot = self.names.index(name) * self._steps + number % self._steps
-        self._sums[slot] += value
+        self._sums[slot] += value if abs(value) >= _VALUE_MIN else 0.0
         self._counts[slot] += 1
         return True
 
@@ -91,7 +95,7 @@ class ReadingBook:
     """The readings of every check that are not series of the plan.
 
     dropped: how many were told and not taken: too many of one check or in all, a name that cannot be one of
-    a series, a number that is none, or a step that was closed.
+    a series, no number or one beyond 1e15, or a step that was closed.
     """
 
     def __init__(self, plans: Mapping[str, ServicePlan], *, series_max: int = SERIES_MAX) -> None:

@@ -66,19 +66,21 @@ class Seat:
         self.verdict: Verdict | None = None
         self.signature: tuple[object, ...] = ()
         self.lock = asyncio.Lock()
-        self.judged_to_at = math.floor(deploy.started_at / plan.step_s) * plan.step_s
+        self.judged_to_at: float
         self.history_s = 0.0
         self._metrics = metrics
         self._control_ids = sorted({name for ids in plan.controls.values() for name in ids})
-        self._ticks = 0
-        self._ticks_with_controls = 0
         self._intervals = self._intervals_of(deploy, others)
         self._judge: DeployJudge | None = None
+        self._past: Sequence[Deploy] = ()
         self._readings: Mapping[str, SeriesRing] = {}
         # Of those, what nothing is said of: quiet ones would only make a packet ten times as long.
         self._quiet: frozenset[str] = frozenset()
         self._failure: Verdict | None = None
-        self._blind_from_at: float | None = None
+        self._ticks: int
+        self._ticks_with_controls: int
+        self._blind_from_at: float | None
+        self._rewind()
 
     @property
     def is_over(self) -> bool:
@@ -91,12 +93,13 @@ class Seat:
         past: deploys of the service that no placebo may overlap. readings: judged beside the series of the
         plan, and told of from when they got worse.
         """
+        self._rewind()
+        self._past = past
         self._readings = {ring.spec.name: ring for ring in readings}
         self._quiet = frozenset(self._readings)
         try:
             histories = [self._history(book, plan.id, plan.spec.name) for plan in self.plan.series]
             n = self.plan.history_grid(self.judged_to_at).n
-            histories += [ring.history(end_at=self.judged_to_at, n=n) for ring in readings]
             controls = {
                 name: [self._history(book, control_id, control_id) for control_id in ids]
                 for name, ids in self.plan.controls.items()
@@ -107,13 +110,16 @@ class Seat:
             self._judge = DeployJudge(
                 deploy=judged,
                 others=others,
-                histories=histories,
+                histories=[
+                    *histories,
+                    *(ring.history(end_at=self.judged_to_at, n=n) for ring in readings),
+                ],
                 settings=self.plan.judge,
                 controls=controls,
                 past_deploys=[self._interval(deploy) for deploy in past],
             )
         except Exception as error:  # noqa: BLE001  containment 2 of 3
-            self._give_up(error)
+            self._contain(error, book)
 
     def twin(self) -> Seat:
         """A second seat that has judged the same so far and goes on alone: cheaper than opening another."""
@@ -136,7 +142,8 @@ class Seat:
             try:
                 newest = self._tick(book, grid_at)
             except Exception as error:  # noqa: BLE001  containment 2 of 3
-                newest = self._give_up(error)
+                self._contain(error, book)
+                return self.tick(book, grid_at)
         if newest is not None:
             self.verdict = newest
         return newest
@@ -206,14 +213,25 @@ class Seat:
     def _last_step_at(self) -> float:
         return math.floor(self.watch.ends_at / self.plan.step_s) * self.plan.step_s
 
-    def _give_up(self, error: Exception) -> Verdict:
+    def _rewind(self) -> None:
+        """Stand before the first step."""
+        self.judged_to_at = math.floor(self.deploy.started_at / self.plan.step_s) * self.plan.step_s
+        self._ticks = 0
+        self._ticks_with_controls = 0
+        self._blind_from_at = None
+
+    def _contain(self, error: Exception, book: Book) -> None:
+        """Judge from the start again without what only informs; if that was left out already, give up."""
         self._metrics.judge_bugs.labels(self.plan.name).inc()
         log.exception("judge raised", extra={"service": self.plan.name, "watch": self.watch.id})
+        if self._readings:
+            # It is nobody's choice what a check tells, so it must not blind what acts.
+            self.open(book, self._past)
+            return
         because = f"The judge of this watch failed, so nothing can be said ({type(error).__name__}: {error})."
         self._failure = Verdict(
             state="inconclusive", reason="coverage", because=because, at=self.judged_to_at
         )
-        return self._failure
 
     def _note_blindness(self, verdict: Verdict) -> None:
         if verdict.state != "blind":

@@ -100,7 +100,17 @@ def test_checks_that_tell_the_same_share_their_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "dropped", [{"a b": 1.0}, {"": 1.0}, {"x" * 65: 1.0}, {"ä": 1.0}, {"a/b": 1.0}, {"total_s": math.nan}]
+    "dropped",
+    [
+        {"a b": 1.0},
+        {"": 1.0},
+        {"x" * 65: 1.0},
+        {"ä": 1.0},
+        {"a/b": 1.0},
+        {"total_s": math.nan},
+        {"total_s": math.inf},
+        {"total_s": -1.1e15},
+    ],
 )
 def test_what_cannot_be_a_series_is_dropped_and_counted(dropped: dict[str, float]) -> None:
     book = a_readings("home")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.model import SeriesSpec, Verdict
+from detectors.model import FloatArray, SeriesSpec, Verdict
 from tests.watchdog.watching_rig import (
     HISTORY_S,
     JUDGE,
@@ -324,3 +324,40 @@ def test_a_ring_that_gets_no_more_steps_is_missing_data_and_no_bug() -> None:
     assert verdict is not None
     assert (verdict.state, [said.series for said in verdict.evidence]) == ("healthy", ["load"])
     assert bugs(metrics) is None
+
+
+class Broken(SeriesRing):
+    """A ring that cannot be read any more after the deploy: a bug of ours."""
+
+    def at(self, at: float) -> FloatArray:
+        raise LookupError(f"no step {at}")
+
+
+@pytest.mark.parametrize("is_met_at_the_start", [True, False])
+def test_a_reading_that_breaks_the_judge_is_left_out_and_the_rest_is_judged_as_without_it(
+    is_met_at_the_start: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    end_at = START + STEPS * STEP_S
+    book = filled(PLAN, until_at=end_at, value=worse)
+    alone = seated(PLAN, book)
+    # Series of two steps cannot be judged together, which is found out when the judge is built.
+    step_s = 2 * STEP_S if is_met_at_the_start else STEP_S
+    spec = SeriesSpec(name="home.total_s", kind="gauge", unit="", bad="up", step_s=step_s, acts=False)
+    deploy, watch = watched(PLAN.name)
+    metrics = Metrics()
+    seat = Seat(watch, deploy, [], PLAN, metrics)
+    with caplog.at_level(logging.CRITICAL):
+        seat.open(book, [], [Broken(spec, 2000)])
+        verdict = seat.tick(book, end_at)
+    assert verdict is not None
+    assert verdict.state == "regressed"
+    assert repr(verdict) == repr(alone.tick(book, end_at))
+    assert seat.packet() == alone.packet()
+    assert bugs(metrics) == 1
+
+
+def test_what_informs_lends_no_history_to_what_acts() -> None:
+    deploy, watch = watched(PLAN.name)
+    seat = Seat(watch, deploy, [], PLAN, Metrics())
+    seat.open(a_book(PLAN), [], told(("home.total_s", 1.0), until_at=START))
+    assert seat.history_s == 0.0
