@@ -26,7 +26,7 @@ class CheckResult:
     outcome: `pass`; `fail` = the target answered wrongly or not at all; `error` = the check
     could not tell (our DNS, credentials, a cost gate) and counts as missing data, never as evidence.
     because: one sentence naming what failed and the value it had; empty for `pass`.
-    readings: finite numbers; the last part of the name is the unit (`total_s`, `mismatches_per_million`).
+    readings: finite numbers; what a name says (`total_s`, `mismatches_per_million`) is in `checks.readings`.
     details: at most 100 lines for `check run`, in the order things happened.
     """
 
