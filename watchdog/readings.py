@@ -10,7 +10,6 @@ import math
 import re
 import zlib
 from array import array
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -104,11 +103,11 @@ class ReadingBook:
         self.count = 0
         self._plans = plans
         self._recent: dict[str, dict[str, Recent]] = {name: {} for name in plans}
-        self._planned: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._planned: dict[tuple[str, str], set[str]] = {}
         for plan in plans.values():
             for series in plan.series:
                 if series.check is not None and series.reading is not None:
-                    self._planned[plan.name, series.check].add(series.reading)
+                    self._planned.setdefault((plan.name, series.check), set()).add(series.reading)
         # Equal tuples of names are one: most checks of a kind tell the same.
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._rings: dict[str, dict[tuple[str, str], SeriesRing]] = {}
@@ -119,10 +118,11 @@ class ReadingBook:
         for series_id in series_ids:
             service, _, rest = series_id.partition("/")
             check, _, name = rest.partition(".")
-            if name and (service, check) in checks and name not in self._planned.get((service, check), ()):
-                recent = self._of(service, check)
-                if name not in recent.names:
-                    self._admits(recent, name)
+            if not name or (service, check) not in checks:
+                continue
+            recent = self._of(service, check)
+            if name not in recent.names and name not in self._planned.get((service, check), ()):
+                self._admits(recent, name)
 
     def known(self, service: str) -> Mapping[str, tuple[str, ...]]:
         """Names of the readings of each check of that service, in the order in which they were first seen."""
@@ -134,11 +134,7 @@ class ReadingBook:
         bad: null where no direction is worse; unless somebody said so in `judge`, it is not judged then.
         """
         plan = self._plans[service]
-        told = [
-            _told(item.spec, item.spec.bad)
-            for item in plan.series
-            if item.check is not None and item.reading is not None
-        ]
+        told = [_told(item.spec, item.spec.bad) for item in plan.series if item.reading is not None]
         for check, names in self.known(service).items():
             for name in names:
                 spec = reading_spec(check, name, plan.step_s, acts=False)
@@ -169,7 +165,7 @@ class ReadingBook:
         for check, recent in self._recent[service].items():
             if recent.closed < 0:
                 # Checks are written in turns, or the disk would have nothing to do and then everything.
-                recent.flushed = number - 1 - zlib.crc32(check.encode()) % FLUSH_STEPS
+                recent.flushed = number - 1 - zlib.crc32(f"{service}/{check}".encode()) % FLUSH_STEPS
             recent.closed = max(recent.closed, number)
 
     def due(self, service: str, *, at_once: bool = False) -> Iterator[Part]:
@@ -251,14 +247,16 @@ def _told(spec: SeriesSpec, bad: Bad | None) -> dict[str, Any]:
 def _chosen(known: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
     """(check, reading) of at most JUDGED_MAX: what has a bad direction, by turns, the whole time first.
 
-    Without a direction there is no worse, and a judge that answered "it moved" would name every new page.
+    By name and not as they were first seen, so that a watch judges the same after a restart. Without a
+    direction there is no worse, and a judge that answered "it moved" would name every new page.
     """
     judged = [
-        sorted(
-            ((check, name) for name in names if meaning(name).bad is not None),
-            key=lambda one: one[1] != "total_s",
-        )
-        for check, names in known.items()
+        [
+            (check, name)
+            for name in sorted(names, key=lambda name: (name != "total_s", name))
+            if meaning(name).bad is not None
+        ]
+        for check, names in sorted(known.items())
     ]
     by_turns = [one for turn in zip_longest(*judged) for one in turn if one is not None]
     return by_turns[:JUDGED_MAX]
