@@ -36,7 +36,7 @@ def test_what_it_saw_its_readings_and_the_outcome(file: Path, capsys: pytest.Cap
     assert seen == "  FAIL not_null sku: 1 of 2 rows"
     assert readings.startswith("  readings  rows 2, violations 1, violations_per_million 5e+05, total_s 0.0")
     assert outcome.startswith("fail in 0.")
-    assert outcome.endswith("s: orders: 1 violations in 2 rows (500000 per million): not_null sku: 1")
+    assert outcome.endswith("s: orders: 1 violation in 2 rows (500000 per million): not_null sku: 1")
 
 
 def test_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
