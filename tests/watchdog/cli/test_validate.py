@@ -142,7 +142,7 @@ def test_json_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert answer["digest"] is None
     (problem,) = answer["problems"]
     assert problem["code"] == "unknown-kind"
-    assert (problem["path"], problem["line"]) == ("services.checkout.checks.home.kind", 8)
+    assert (problem["path"], problem["line"]) == ("services.checkout.checks.home.kind", 13)
 
 
 def test_without_a_file_it_names_the_one_it_looked_for(
