@@ -300,23 +300,18 @@ def test_no_more_families_are_asked_for_than_the_limit() -> None:
 @example("a'\"\\`{}")
 @given(value=st.text(min_size=1))
 def test_whatever_a_label_holds_the_file_says_just_that(tmp_path: Path, value: str) -> None:
-    result = proposed(
-        seen(
-            family("http_requests_total"),
-            rows({"app": value, "code": f"200{value}"}, {"app": value, "code": "200"}),
-        )
-    )
-    if not result.services:
-        assert slug(value) == "unnamed" or not value.isprintable() or len(value) > 200
-        return
-    left = [Left(value, value)]
+    labels = [{"app": "shop", "code": "200"}, {"app": value, "code": "200"}, {"app": value, "code": value}]
+    services = proposed(seen(family("http_requests_total"), rows(*labels))).services
     path = tmp_path / "watchdog.yaml"
-    path.write_text(
-        configuration("http://p:9090", KEYS, Proposed(services=result.services, left=left)), encoding="utf-8"
-    )
+    text = configuration("http://p:9090", KEYS, Proposed(services=services, left=[Left(value, value)]))
+    path.write_text(text, encoding="utf-8")
     loaded = config.load([path], KINDS, {})
     assert loaded.warnings == ()
-    ((name, service),) = loaded.settings.services.items()
-    assert name == slug(value)
-    selector = parse_selector(service.series["traffic"].counter or "")
-    assert selector.matchers == (Matcher("app", "=", value),)
+    found = {
+        name: parse_selector(service.series["traffic"].counter or "").matchers
+        for name, service in loaded.settings.services.items()
+    }
+    # What cannot be printed, or has nothing of a name, names no service.
+    is_name = value.isprintable() and len(value) <= 200 and slug(value) not in ("unnamed", "shop")
+    expected = {"shop": "shop", slug(value): value} if is_name else {"shop": "shop"}
+    assert found == {name: (Matcher("app", "=", app),) for name, app in expected.items()}
