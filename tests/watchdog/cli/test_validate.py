@@ -152,3 +152,27 @@ def test_without_a_file_it_names_the_one_it_looked_for(
     code, said = run(capsys)
     assert code == exits.CONFIGURATION
     assert "watchdog.yaml cannot be read: No such file or directory." in said
+
+
+GRANT = 'token_url: "https://login.example/token", client_id: a, client_secret: "${PD_KEY}"'
+
+
+@pytest.mark.parametrize(
+    ("auth", "code", "place"),
+    [
+        ("oauth2: {client_id: a, client_secret: '${PD_KEY}'}", "missing-key", "auth.oauth2.token_url"),
+        (f"oauth2: {{{GRANT}, scope: [a]}}", "unknown-key", "auth.oauth2.scope"),
+        (f"oauth2: {{{GRANT}, scopes: 5}}", "bad-value", "auth.oauth2.scopes"),
+        ("oauth: {token_url: x}", "unknown-key", "auth.oauth"),
+        ("basic: {username: a}", "missing-key", "auth.basic.password"),
+        ("", "bad-value", "auth.basic"),
+    ],
+)
+def test_only_the_way_that_was_meant_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], auth: str, code: str, place: str
+) -> None:
+    path = tmp_path / "watchdog.yaml"
+    path.write_text(MINIMAL.replace("kind: http,", f"kind: http, auth: {{{auth}}},"))
+    _, said = run(capsys, "-c", str(path), "--json")
+    problems = json.loads(said)["problems"]
+    assert [(p["code"], p["path"]) for p in problems] == [(code, f"services.checkout.checks.home.{place}")]
