@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from checks.model import CheckResult, World
-from checks.redis import RedisCheck
+from checks.redis import REPLY_BYTES_MAX, RedisCheck
 from tests.support.servers import binary, free_port, is_listening, running
 
 pytestmark = pytest.mark.real
@@ -119,6 +119,29 @@ async def test_what_may_write_is_not_sent(
     assert "not sent, because it may do more than read (the server says: " in result.because
     assert told in result.because
     assert server.client.get("key") == "kept"
+
+
+async def test_a_long_reply_is_read_no_further(world: World, server: Server) -> None:
+    server.client.set("short", "x" * (REPLY_BYTES_MAX - 100))
+    server.client.set("long", "x" * (REPLY_BYTES_MAX + 1))
+    server.client.rpush("many", *["y" * 100] * (REPLY_BYTES_MAX // 100))
+    assert (await server.check("GET", "short").run(world)).outcome == "pass"
+    assert (await server.check("STRLEN", "long").run(world)).outcome == "pass"
+    for command in (("GET", "long"), ("LRANGE", "many", "0", "-1")):
+        result = await server.check(*command).run(world)
+        assert result.outcome == "error"
+        assert "the reply is longer than 1048576 bytes, which is our own limit" in result.because
+
+
+@pytest.mark.parametrize("reply", [b"$99999999999\r\n", b"=99999999999\r\n", b"!99999999999\r\n"])
+async def test_a_length_that_is_only_announced_is_enough(world: World, reply: bytes) -> None:
+    assert (await seen(world, reply)).outcome == "error"
+
+
+async def test_a_list_without_end_ends_at_the_limit(world: World) -> None:
+    result = await seen(world, b"*99999999\r\n" + (b"+" + b"x" * 1000 + b"\r\n") * 1050)
+    assert result.outcome == "error"
+    assert "which is our own limit" in result.because
 
 
 async def test_an_unknown_command_is_our_error(world: World, server: Server) -> None:
@@ -241,7 +264,9 @@ async def answering(reply: bytes) -> AsyncIterator[int]:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(reply)
-        await reader.read()
+        # Whoever leaves before the end resets the connection.
+        with suppress(ConnectionError):
+            await reader.read()
         writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as listener:
