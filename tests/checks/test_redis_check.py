@@ -15,7 +15,7 @@ from redis import Redis
 
 from checks.model import CheckResult, World
 from checks.redis import REPLY_BYTES_MAX, RedisCheck
-from tests.support.servers import binary, free_port, is_listening, running
+from tests.support.redis import redis_server
 
 pytestmark = pytest.mark.real
 
@@ -41,25 +41,19 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    redis_server = binary("redis-server", "redis-server")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("redis")
     (folder / "users.acl").write_text("user default on nopass ~* &* +@all\n" + USERS)
-    port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    options += ["--aclfile", str(folder / "users.acl"), "--unixsocket", str(folder / "redis.sock")]
-    with (
-        running([redis_server, *options], ready=lambda: is_listening(port), log=folder / "log"),
-        Redis(port=port, decode_responses=True) as client,
-    ):
+    options = ["--aclfile", str(folder / "users.acl"), "--unixsocket", str(folder / "redis.sock")]
+    with redis_server(folder, *options) as port, Redis(port=port, decode_responses=True) as client:
         yield Server(port, client)
 
 
 @pytest.fixture
-def server(redis_server: Server) -> Server:
+def server(filled: Server) -> Server:
     """The server of the module, emptied."""
-    redis_server.client.flushall()
-    return redis_server
+    filled.client.flushall()
+    return filled
 
 
 async def test_a_reply_of_each_shape_can_be_judged(world: World, server: Server) -> None:
