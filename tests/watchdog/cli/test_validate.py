@@ -25,6 +25,7 @@ ENVIRON: Mapping[str, str] = {
     "PD_KEY": "0123456789abcdef0123456789abcdef",
     "LOGIN_SECRET": "client-secret-1",
     "REDIS_URL": "redis://watchdog:SECRETCANARY@redis/0",
+    "ORDERS_REPLICA_DSN": "postgresql://u:SECRETCANARY@orders-replica/db",
     "STOCK_DSN": "mysql://u:SECRETCANARY@stock/db",
     # The files of the example do not exist here; overrides win before they are looked for.
     "WATCHDOG__DATABASES__ORDERS__DSN": "postgresql://u:SECRETCANARY@orders/db",
@@ -81,6 +82,17 @@ def test_the_complete_example_shows_every_kind() -> None:
     }
     # Modules of /probe are checks again.
     assert shown == {section: set(KINDS[section]) for section in shown}
+
+
+def test_the_complete_example_has_a_replica_of_each_engine() -> None:
+    tree, _ = read([ROOT / "config" / "examples" / "complete.yaml"])
+    engines = {
+        tree.value["databases"][check["database"]]["kind"]
+        for body in tree.value["services"].values()
+        for check in body.get("checks", {}).values()
+        if check["kind"] == "replication"
+    }
+    assert engines == {"postgres", "mysql"}
 
 
 def test_the_readme_of_the_configuration_is_what_the_code_says() -> None:
