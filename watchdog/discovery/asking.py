@@ -36,8 +36,15 @@ _NAMES_MAX = 50_000
 # Whoever counted in this time is running now, and it tells how much.
 RECENT_S = 3600.0
 
+_NAMED_MAX = 5
+
 Type = Literal["counter", "gauge", "histogram", "native", "summary"]
 Convention = Requests | Measure | None
+
+_ROWS: Sequence[tuple[re.Pattern[str], Convention]] = (
+    *((re.compile(row.family), row) for row in (*REQUESTS, *MEASURES)),
+    (VERSION, None),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,12 @@ class Family:
     def counted(self) -> str:
         """Name of the counter in it."""
         return f"{self.name}_count" if self.type in ("histogram", "summary") else self.name
+
+    @property
+    def fits(self) -> bool:
+        """It is of the type that the convention means."""
+        means_gauge = isinstance(self.convention, Measure) and self.convention.kind == "gauge"
+        return self.convention is None or means_gauge == (self.type == "gauge")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,31 +135,25 @@ def families(names: set[str], types: Mapping[str, str]) -> tuple[list[Family], l
 
     types: by family, as in the metadata; may be empty.
     """
-    found: dict[str, Family] = {}
-    bases = {name: _typed(name, names, types) for name in sorted(_bases(names))}
-    rows: list[tuple[re.Pattern[str], Convention]] = [
-        *((re.compile(row.family), row) for row in (*REQUESTS, *MEASURES)),
-        (VERSION, None),
-    ]
-    left = []
-    for pattern, convention in rows:
-        for base, type_ in bases.items():
-            if base not in found and pattern.fullmatch(base) and not PLATFORM.fullmatch(base):
-                found[base] = Family(name=base, type=type_, convention=convention)
-    platform = [base for base in bases if PLATFORM.fullmatch(base) and _is_known(base, rows)]
-    if platform:
-        left.append(Left(", ".join(platform[:5]), "counts the platform, or calls to somebody else"))
-    taken = list(found.values())
-    if len(taken) > FAMILIES_MAX:
-        names_left = ", ".join(family.name for family in taken[FAMILIES_MAX:][:5])
-        left.append(
-            Left(names_left, f"not looked at: {len(taken)} metrics are known, {FAMILIES_MAX} are asked for")
-        )
-    return taken[:FAMILIES_MAX], left
-
-
-def _is_known(base: str, rows: Sequence[tuple[re.Pattern[str], Convention]]) -> bool:
-    return any(pattern.fullmatch(base) for pattern, _ in rows)
+    types_by_base = {base: _typed(base, names, types) for base in sorted(_bases(names))}
+    known: dict[str, Family] = {}
+    for pattern, convention in _ROWS:
+        for base, type_ in types_by_base.items():
+            if base not in known and pattern.fullmatch(base):
+                known[base] = Family(name=base, type=type_, convention=convention)
+    platform = [base for base in known if PLATFORM.fullmatch(base)]
+    misfits = [base for base, family in known.items() if base not in platform and not family.fits]
+    wanted = [family for base, family in known.items() if base not in (*platform, *misfits)]
+    reasons = (
+        (platform, "counts the platform, or calls to somebody else"),
+        (misfits, "its metadata contradicts its name: one of them says gauge"),
+        (
+            [family.name for family in wanted[FAMILIES_MAX:]],
+            f"not looked at: {FAMILIES_MAX} metrics are the most",
+        ),
+    )
+    left = [Left(", ".join(bases[:_NAMED_MAX]), why) for bases, why in reasons if bases]
+    return wanted[:FAMILIES_MAX], left
 
 
 def _bases(names: set[str]) -> set[str]:
@@ -167,6 +174,7 @@ def _typed(base: str, names: set[str], types: Mapping[str, str]) -> Type:
         return "histogram" if f"{base}_bucket" in names else "summary"
     # The metadata of OpenMetrics names a counter without its `_total`.
     said = types.get(base) or types.get(base.removesuffix("_total"))
+    said = None if said in ("unknown", "untyped") else said
     if said == "histogram" or (said is None and base.endswith(("_seconds", "_milliseconds"))):
         return "native"
     if said == "gauge" or (

@@ -173,12 +173,11 @@ MEASURES = (
 
 VERSION = re.compile("[a-z0-9_]+_build_info")
 
-# Metrics of what services run on: they are not a service that is deployed, or only with its platform.
+# Metrics of what services run on, of those that the tables would know: no service that somebody deploys.
 PLATFORM = re.compile(
     "(?:prometheus|alertmanager|grafana|loki|tempo|thanos|cortex|otelcol|promhttp|pushgateway|net_conntrack"
-    "|go|process|python|jvm|nodejs|dotnet|system|scrape|node|container|machine|cadvisor|kube|kubelet|kubeproxy"
-    "|apiserver|etcd|coredns|rest_client|workqueue|cluster_autoscaler|karpenter|cert_manager"
-    "|certmanager|argocd|watchdog)_.*"
+    "|node|container|cadvisor|kube|kubelet|kubeproxy|apiserver|etcd|coredns|rest_client|workqueue"
+    "|cluster_autoscaler|karpenter|cert_manager|certmanager|argocd|watchdog)_.*"
     # What a service calls is another one's requests.
     "|.*_?client_.*"
 )

@@ -19,6 +19,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 import config
+from tests.support.native import Native, remote_write
 from tests.support.prometheus import openmetrics, prometheus_server
 from tests.support.servers import free_port, wait_until
 from tests.watchdog.discovery.pages import Metric, serving
@@ -358,6 +359,24 @@ async def test_a_server_that_stops_answering(capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().err
     assert "not everything was looked at: no answer within 0.5 s" in said
     assert "services 1, series 2" in said
+
+
+@pytest.mark.real
+def test_native_histograms_become_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    end_at = int(time.time()) // 60 * 60
+    count, points = Native(schema=3), {}
+    for at in range(end_at - 1200, end_at + 1, 60):
+        count = count.and_these([0.3] * 100)
+        points[float(at)] = count
+    with prometheus_server(tmp_path, takes_native=True) as url:
+        remote_write(url, {"shop": points}, "service_name", "http_server_request_duration_seconds")
+        path = written(tmp_path, url)
+        assert "native histograms hold no counter for a ratio" in capsys.readouterr().err
+        series = yaml.safe_load(path.read_text())["services"]["shop"]["series"]
+        selector = 'http_server_request_duration_seconds{service_name="shop"}'
+        assert series == {"latency": {"kind": "histogram", "histogram": selector}}
+        assert main(["validate", "-c", str(path), "--online"]) == exits.HEALTHY
+    assert "no problems" in capsys.readouterr().out
 
 
 @pytest.mark.real

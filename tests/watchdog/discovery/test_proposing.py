@@ -287,7 +287,19 @@ def test_no_service_has_more_series_than_asked_for() -> None:
 def test_no_more_families_are_asked_for_than_the_limit() -> None:
     taken, left = families({f"a{n}_http_requests_total" for n in range(60)}, {})
     assert len(taken) == 40
-    assert "60 metrics are known, 40 are asked for" in left[0].why
+    assert left[0].why == "not looked at: 40 metrics are the most"
+
+
+@pytest.mark.parametrize(
+    ("name", "type_"),
+    [("http_requests_total", "gauge"), ("mails_waiting", "counter"), ("a_paid_total", "gauge")],
+)
+def test_what_its_metadata_contradicts_is_not_proposed(name: str, type_: str) -> None:
+    taken, left = families({name}, {name: type_})
+    assert taken == []
+    assert "contradicts its name" in left[0].why
+    # Who sends by remote write may send no types.
+    assert len(families({name}, {name: "unknown"})[0]) == 1
 
 
 @settings(max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
