@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from watchdog.sources.client import REQUEST_S, ask_each, connect
 from watchdog.sources.prometheus import PrometheusSource
 from watchdog.sources.selector import Matcher, Selector, parse_selector
 
-# With the two about names, 82 questions at most.
+# With those about names, types and intervals 83 questions at most.
 FAMILIES_MAX = 40
 ROWS_MAX = 5_000
 _NAMES_MAX = 50_000
@@ -96,10 +96,14 @@ class Left:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """Everything of interest in a Prometheus. problem: why there is nothing more, if there should be."""
+    """Everything of interest in a Prometheus.
+
+    interval_s: how far apart scrapes are, by job, as far as known. problem: why there is nothing more.
+    """
 
     sightings: Sequence[Sighting]
     left: Sequence[Left]
+    interval_s: Mapping[str, float] = field(default_factory=dict)
     problem: str | None = None
 
 
@@ -111,7 +115,7 @@ def look(
     by: str | None = None,
     only: Sequence[Matcher] = (),
 ) -> Seen:
-    """Ask that Prometheus what it holds, within `timeout_s` each for names, types and the rest.
+    """Ask that Prometheus what it holds, within `timeout_s` each for names, types, intervals and the rest.
 
     by: the label that names the service. only: conditions on every series. Blocking; must not be called in a
     running loop. The world's failure is a problem.
@@ -120,14 +124,15 @@ def look(
     names, failures = ask_each({"names": asking.names}, timeout_s)
     if failures:
         return Seen(sightings=(), left=(), problem=failures[0].text)
-    # Some servers keep no metadata; then names have to tell the types.
+    # Some servers keep no metadata; then names have to tell the types. Some were sent no `up`.
     types, _ = ask_each({"types": asking.types}, timeout_s)
+    intervals, _ = ask_each({"intervals": asking.intervals}, timeout_s)
     wanted, left = families(set(names), dict(types))
     questions = {family.name: partial(asking.sighting, family) for family in wanted}
     sightings, refused = ask_each(questions, timeout_s)
     left += [Left(failure.about, failure.text) for failure in refused if failure.about is not None]
     problem = next((failure.text for failure in refused if failure.about is None), None)
-    return Seen(sightings=sightings, left=left, problem=problem)
+    return Seen(sightings=sightings, left=left, interval_s=dict(intervals), problem=problem)
 
 
 def families(names: set[str], types: Mapping[str, str]) -> tuple[list[Family], list[Left]]:
@@ -203,6 +208,13 @@ class _Asking:
         told = self._client.get_metric_metadata("", limit=_NAMES_MAX, limit_per_metric=1)
         return [(str(entry["metric_name"]), str(entry["type"])) for entry in told]
 
+    def intervals(self) -> list[tuple[str, float]]:
+        """(job, seconds between two scrapes of it), of the target of it that is scraped most often."""
+        recent = f"[{RECENT_S:.0f}s"
+        since = f"(timestamp(up) - min_over_time(timestamp(up){recent}:15s]))"
+        found = self._query(f"min by (job) ({since} / (count_over_time(up{recent}]) - 1))")
+        return [(str(one["metric"].get("job", "")), float(one["value"][1])) for one in found]
+
     def sighting(self, family: Family) -> list[Sighting]:
         """The rows of one family, of which there may be none."""
         convention = family.convention
@@ -214,7 +226,7 @@ class _Asking:
         elif convention is None:
             statuses = ("version",)
         services = (self._by,) if self._by else (*(convention.services if convention else ()), *SERVICES)
-        labels = ", ".join(dict.fromkeys((*services, *statuses, *PLACES)))
+        labels = ", ".join(dict.fromkeys((*services, *statuses, *PLACES, "job")))
         selector = Selector(family.counted, only)
         result = self._query(f"topk({ROWS_MAX}, {_summed(family, selector, labels)})")
         rows = [

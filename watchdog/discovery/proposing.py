@@ -5,6 +5,7 @@ Pure. Each proposal says why it was made, and everything that became none says w
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,8 @@ from watchdog.sources.selector import Matcher, Selector
 
 # With fewer most steps of a minute are empty, and an empty step of a ratio or a latency is missing.
 REQUESTS_PER_MINUTE_MIN = 1.0
+# The step of a service that says nothing else; a shorter one than the scrape interval is mostly missing.
+_STEP_S = 60.0
 _SERVICES_OF_A_LABEL_MAX = 500
 _VALUE_CHARS_MAX = 200
 _SHOWN_MAX = 10
@@ -33,13 +36,18 @@ class Proposal:
 
 @dataclass(slots=True, kw_only=True)
 class ProposedService:
-    """One service. value: of the label that names it. series: by name, in the order of preference."""
+    """One service.
+
+    value: of the label that names it. series: by name, in the order of preference. version: selector of what
+    tells it. step_s: None for the usual one.
+    """
 
     name: str
     value: str
     per_minute: float = 0.0
     series: dict[str, Proposal] = field(default_factory=dict)
     version: str | None = None
+    step_s: float | None = None
     remarks: list[str] = field(default_factory=list)
 
     def offer(self, series: Mapping[str, Proposal]) -> None:
@@ -61,7 +69,7 @@ def propose(seen: Seen, *, by: str | None, services_max: int, series_max: int) -
 
     by: the label that names the service. series_max: of each service.
     """
-    made = _Made(left=list(seen.left))
+    made = _Made(left=list(seen.left), interval_s=seen.interval_s)
     for sighting in seen.sightings:
         made.add(sighting, by)
     busiest = made.services_by_traffic()
@@ -83,6 +91,7 @@ class _Made:
     to, and why."""
 
     left: list[Left]
+    interval_s: Mapping[str, float]
     _services: dict[str, ProposedService] = field(default_factory=dict)
     _lacking: list[tuple[str, list[ProposedService], Left]] = field(default_factory=list)
 
@@ -129,6 +138,7 @@ class _Made:
                         self.left.append(Left(str(selector), "did not move in the last hour"))
         for service, _, rows in named:
             _tell_places(service, label, rows)
+            self._tell_step(service, rows)
         return None
 
     def _add_requests(
@@ -160,6 +170,13 @@ class _Made:
         if family.type == "summary":
             why = "a summary without buckets: quantiles of several processes are not one. No latency from it"
             self._lacking.append(("latency", served, Left(family.name, why)))
+
+    def _tell_step(self, service: ProposedService, rows: Sequence[Row]) -> None:
+        interval_s = max((self.interval_s.get(row.labels.get("job", ""), 0.0) for row in rows), default=0.0)
+        # Scrapes come some seconds early or late.
+        step_s = _STEP_S * math.ceil(interval_s / _STEP_S - 0.1)
+        if step_s > (service.step_s or _STEP_S):
+            service.step_s = step_s
 
     def _service(self, metric: str, label: str, value: str) -> ProposedService | None:
         """The service that a label's value names, None for a value that cannot."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import yaml
 
 from checks.text import one_line
+from config.values import written_duration
 from watchdog.discovery.proposing import Proposed, ProposedService
 
 _COMMENT_CHARS_MAX = 300
@@ -54,6 +55,9 @@ def configuration(shown: str, keys: Mapping[str, object], proposed: Proposed) ->
 def _service(service: ProposedService) -> str:
     lines = [f"  {_key(service.name)}:\n"]
     lines += [_comment(remark, 4) for remark in service.remarks]
+    if service.step_s is not None:
+        lines.append(_comment("A step must not be shorter than the time between two scrapes.", 4))
+        lines.append(f"    step: {written_duration(service.step_s)}\n")
     if service.version is not None:
         lines.append(f"    version: {_flow(_literal({'series': service.version}))}\n")
     lines.append("    series:\n")

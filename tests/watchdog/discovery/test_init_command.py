@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import time
@@ -377,6 +378,26 @@ def test_native_histograms_become_latency(tmp_path: Path, capsys: pytest.Capture
         assert series == {"latency": {"kind": "histogram", "histogram": selector}}
         assert main(["validate", "-c", str(path), "--online"]) == exits.HEALTHY
     assert "no problems" in capsys.readouterr().out
+
+
+@pytest.mark.real
+def test_a_step_is_as_long_as_scrapes_are_apart(tmp_path: Path) -> None:
+    end_at = int(time.time()) // 60 * 60
+    past = {
+        f'{metric}{{job="{job}"{more}}}': [
+            (at + jitter, value * (at - end_at + 7200))
+            for jitter, at in zip(itertools.cycle((0, 3, -2)), range(end_at - 7200, end_at, every_s))
+        ]
+        for job, every_s in (("slow", 120), ("usual", 60), ("quick", 15))
+        for metric, more, value in (("up", "", 0), ("http_requests_total", ',code="200"', 1))
+    }
+    with prometheus_server(tmp_path, openmetrics(past)) as url:
+        services = yaml.safe_load(written(tmp_path, url).read_text())["services"]
+    assert {name: service.get("step") for name, service in services.items()} == {
+        "slow": "2m",
+        "usual": None,
+        "quick": None,
+    }
 
 
 @pytest.mark.real
