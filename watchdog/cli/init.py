@@ -6,6 +6,7 @@ Only reads. Without `--prometheus` it is the smallest configuration there is, to
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -110,6 +111,8 @@ def _asked(arguments: argparse.Namespace) -> tuple[dict[str, object], Sequence[M
         if len(headers) < len(arguments.header):
             raise ValueError("--header is a name, a colon and a value, each name once")
         keys["headers"] = {name.strip(): value.strip() for name, value in headers.items()}
+    if arguments.by is not None and not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", arguments.by):
+        raise ValueError("--by is the name of a label, such as app")
     if min(arguments.max_services, arguments.max_series) < 1:
         raise ValueError("--max-services and --max-series are at least 1")
     try:

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from config.values import NAME_CHARS_MAX, SERIES_NAME_PATTERN, slug
-from watchdog.discovery.asking import ROWS_MAX, Left, Row, Seen, Sighting
+from watchdog.discovery.asking import ROWS_MAX, Family, Left, Row, Seen, Sighting
 from watchdog.discovery.conventions import PLACES, SERVICES, STATUSES, Measure, Requests, Vocabulary
 from watchdog.sources.selector import Matcher, Selector
 
 # With fewer most steps of a minute are empty, and an empty step of a ratio or a latency is missing.
-REQUESTS_PER_MINUTE_MIN = 1.0
+PER_MINUTE_MIN = 1.0
 # The step of a service that says nothing else; a shorter one than the scrape interval is mostly missing.
 _STEP_S = 60.0
 _SERVICES_OF_A_LABEL_MAX = 500
@@ -62,6 +62,10 @@ class Proposed:
 
     services: Sequence[ProposedService]
     left: Sequence[Left]
+
+
+# A service, what selects its series of a family, and how many they are.
+Named = Sequence[tuple[ProposedService, Selector, Sequence[Row]]]
 
 
 def propose(seen: Seen, *, by: str | None, services_max: int, series_max: int) -> Proposed:
@@ -117,6 +121,8 @@ class _Made:
         if label is None:
             why = f"no label names a service: none of {_listed(preferred)}; say which with --by"
             return self.left.append(Left(family.name, why))
+        if not all(row.labels.get(label) for row in sighting.rows):
+            self.left.append(Left(family.name, f"some of its series have no label {label}, and are nobody's"))
         if len(sighting.rows) >= ROWS_MAX:
             self.left.append(Left(family.name, f"only {ROWS_MAX} combinations of labels were looked at"))
         named = [
@@ -131,45 +137,50 @@ class _Made:
             case Requests():
                 self._add_requests(sighting, convention, named)
             case Measure():
-                for service, selector, rows in named:
-                    if sum(row.per_minute for row in rows) > 0.0:
-                        service.offer(_of_measure(family.name, convention, selector))
-                    else:
-                        self.left.append(Left(str(selector), "did not move in the last hour"))
+                self._add_measure(family.name, convention, named)
         for service, _, rows in named:
             _tell_places(service, label, rows)
             self._tell_step(service, rows)
         return None
 
-    def _add_requests(
-        self,
-        sighting: Sighting,
-        convention: Requests,
-        named: Sequence[tuple[ProposedService, Selector, Sequence[Row]]],
-    ) -> None:
+    def _add_requests(self, sighting: Sighting, convention: Requests, named: Named) -> None:
         family = sighting.family
-        status = _status(sighting, convention)
-        served = []
+        served, mute = [], []
         for service, selector, rows in named:
             per_minute = sum(row.per_minute for row in rows)
-            if per_minute < REQUESTS_PER_MINUTE_MIN:
+            if per_minute < PER_MINUTE_MIN:
                 why = f"{per_minute:.2g} requests a minute are too few to judge by: add a check"
                 self.left.append(Left(str(selector), why))
                 continue
+            status = _status(rows, convention)
             service.per_minute = max(service.per_minute, per_minute)
-            service.offer(_of_requests(sighting, convention, selector, per_minute, status))
+            service.offer(_of_requests(family, convention, selector, per_minute, status))
             served.append(service)
-        if family.type == "native":
-            why = "native histograms hold no counter for a ratio. No errors from it"
-            self._lacking.append(("errors", served, Left(family.name, why)))
-        elif status is None:
-            other = [label for label in sighting.other_labels if label != "__name__"]
-            has = f": it has {_listed(other)}" if other else ""
-            why = f"no label tells what failed{has}. No errors from it"
-            self._lacking.append(("errors", served, Left(family.name, why)))
-        if family.type == "summary":
-            why = "a summary without buckets: quantiles of several processes are not one. No latency from it"
-            self._lacking.append(("latency", served, Left(family.name, why)))
+            mute += [] if status else [service]
+        other = [label for label in sighting.other_labels if label != "__name__"]
+        has = f": it has {_listed(other)}" if other else ""
+        mute_why = f"no label tells what failed{has}. No errors from it"
+        native_why = "native histograms hold no counter for a ratio. No errors from it"
+        summary_why = (
+            "a summary without buckets: quantiles of several processes are not one. No latency from it"
+        )
+        self._lacking += [
+            ("errors", mute if family.type != "native" else [], Left(family.name, mute_why)),
+            ("errors", served if family.type == "native" else [], Left(family.name, native_why)),
+            ("latency", served if family.type == "summary" else [], Left(family.name, summary_why)),
+        ]
+
+    def _add_measure(self, metric: str, measure: Measure, named: Named) -> None:
+        for service, selector, rows in named:
+            per_minute = sum(row.per_minute for row in rows)
+            if measure.kind == "count" and per_minute < PER_MINUTE_MIN:
+                why = f"{per_minute:.2g} a minute are too few to see that they become fewer"
+                self.left.append(Left(str(selector), why))
+            elif measure.kind == "gauge" and per_minute <= 0.0:
+                self.left.append(Left(str(selector), "did not move in the last hour"))
+            else:
+                # That nothing fails is what a counter of failures should say.
+                service.offer(_of_measure(metric, measure, selector))
 
     def _tell_step(self, service: ProposedService, rows: Sequence[Row]) -> None:
         interval_s = max((self.interval_s.get(row.labels.get("job", ""), 0.0) for row in rows), default=0.0)
@@ -213,10 +224,10 @@ def _by_value(rows: Iterable[Row], label: str) -> dict[str, list[Row]]:
     return dict(sorted(found.items()))
 
 
-def _status(sighting: Sighting, convention: Requests) -> tuple[str, Vocabulary] | None:
+def _status(rows: Sequence[Row], convention: Requests) -> tuple[str, Vocabulary] | None:
     """The label that tells what failed, and its vocabulary: one that knows most of its values."""
     for label in (*convention.statuses, *STATUSES):
-        values = {row.labels[label] for row in sighting.rows if row.labels.get(label)}
+        values = {row.labels[label] for row in rows if row.labels.get(label)}
         known = Counter({words: sum(map(words.knows, values)) for words in convention.vocabularies})
         words, n = known.most_common(1)[0]
         if 2 * n > len(values):
@@ -225,14 +236,13 @@ def _status(sighting: Sighting, convention: Requests) -> tuple[str, Vocabulary] 
 
 
 def _of_requests(
-    sighting: Sighting,
+    family: Family,
     convention: Requests,
     requests: Selector,
     per_minute: float,
     status: tuple[str, Vocabulary] | None,
 ) -> dict[str, Proposal]:
     """errors, latency and traffic, as far as this family has them."""
-    family = sighting.family
     counted = f"{convention.title}: {per_minute:,.3g} requests a minute"
     found = {}
     if family.type in ("histogram", "native"):

@@ -237,6 +237,7 @@ def test_without_a_prometheus_it_is_the_smallest_there_is(
         (["--bearer-token", "s3cret"], exits.USAGE, "--bearer-token takes no secret, but where it is"),
         (["--bearer-token", "${UNHEARD_OF}"], exits.CONFIGURATION, "variable UNHEARD_OF is not set"),
         (["--header", "X-Scope-OrgID"], exits.USAGE, "--header is a name, a colon and a value"),
+        (["--by", "app)"], exits.USAGE, "--by is the name of a label"),
         (["--match", "namespace"], exits.USAGE, "--match: write it as in"),
         (["--max-series", "0"], exits.USAGE, "are at least 1"),
         (["--timeout", "60"], exits.USAGE, "60 has no unit"),

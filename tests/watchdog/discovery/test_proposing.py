@@ -261,12 +261,37 @@ def test_what_cannot_be_a_service_is_said() -> None:
         )
 
     assert "no label names a service" in why({"team": "a"})
+    assert "some of its series have no label app" in why({"app": "a", "code": "200"}, {"code": "200"})
     assert "0.5 requests a minute are too few" in why({"app": "a", "code": "200"}, per_minute=0.5)
     assert "cannot be the name of a service" in why({"app": "日本", "code": "200"})
     assert "would have the name of another service, a-b" in why(
         {"app": "a.b", "code": "200"}, {"app": "a-b", "code": "200"}
     )
     assert f"only {ROWS_MAX} combinations" in why(*[{"app": "a", "code": "200"}] * ROWS_MAX)
+
+
+def test_each_service_is_read_by_its_own_status_label() -> None:
+    found = rows({"app": "a", "code": "200"}, {"app": "b", "status": "200"}, {"app": "c", "kind": "x"})
+    result = proposed(seen(family("http_requests_total"), found))
+    numerators = {
+        s.name: s.series["errors"].keys["numerator"] for s in result.services if "errors" in s.series
+    }
+    assert numerators == {
+        "a": 'http_requests_total{app="a",code=~"5.."}',
+        "b": 'http_requests_total{app="b",status=~"5.."}',
+    }
+    assert [left.why for left in result.left] == ["no label tells what failed. No errors from it"]
+
+
+def test_business_that_stands_still_is_told_from_failures_that_do() -> None:
+    def told(name: str) -> tuple[list[str], str]:
+        result = proposed(seen(family(name), rows({"app": "a"}, per_minute=0.0)))
+        names = [series for service in result.services for series in service.series]
+        return names, " ".join(left.why for left in result.left)
+
+    assert told("mails_failed_total") == (["mails_failed"], "")
+    assert told("orders_paid_total") == ([], "0 a minute are too few to see that they become fewer")
+    assert told("mails_waiting") == ([], "did not move in the last hour")
 
 
 def test_one_name_in_two_places_is_said() -> None:
