@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 from redis import exceptions
+from redis._parsers import _AsyncRESP3Parser  # the client has no limit, and no public place for one
 from redis.asyncio import ConnectionPool
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -43,6 +44,7 @@ _SERVER_TROUBLE = (
 _SERVER_TROUBLE_WORDS = ("BUSY ", "MISCONF ")
 # What the client's parser lets out: lengths that are no numbers, lists as keys of maps, lists without end.
 _GARBLED = (AttributeError, TypeError, ValueError, RecursionError)
+REPLY_BYTES_MAX = 1_048_576
 _TIME_ID_MS_MIN = 10**12  # September 2001; entries with smaller ids were numbered, not timed
 
 Ask = Callable[..., Awaitable[Any]]
@@ -56,8 +58,8 @@ class RedisCheck:
     url: redis://user:password@host:port/database; rediss:// for TLS, unix:///path for a socket. The server
     must speak RESP3: Redis 6 or newer, Valkey.
     command: the command and its arguments. The server itself is asked whether it only reads (COMMAND INFO,
-    which the user must be allowed to run); one that may do more is not sent, which is an `error`. The reply
-    is held in memory whole: ask for a length, a field or a range, not for everything.
+    which the user must be allowed to run); one that may do more is not sent, which is an `error`. So is a
+    reply of more than 1 MiB: ask for a length, a field or a range, not for everything.
     stream, group: instead of command, a stream and one of its consumer groups.
     expect: CEL. With command: value (the reply: text, number, list or map) and total (a duration). With
     stream: lag (entries not yet delivered; absent where the server cannot tell), pending (delivered, not
@@ -138,7 +140,7 @@ class RedisCheck:
         """An error about a key or its type counts as the service's once the same command has worked."""
         cause = error.__cause__ or error.__context__
         match error:
-            case _Refused():
+            case _Refused() | _TooLong():
                 return Problem("error", str(error))
             case exceptions.MovedError() | exceptions.AskError():
                 return Problem(
@@ -157,6 +159,37 @@ class RedisCheck:
 
 class _Refused(exceptions.RedisError):
     """The command was not sent, because it may do more than read."""
+
+
+class _TooLong(exceptions.RedisError):
+    """The reply was read no further."""
+
+
+class _Bounded(_AsyncRESP3Parser):
+    """Reads replies of at most REPLY_BYTES_MAX; raises _TooLong for others, before they are in memory."""
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """One reply; see the client's parser."""
+        self._left = REPLY_BYTES_MAX
+        return await super().read_response(*args, **options)
+
+    async def _read(self, length: int) -> bytes:
+        self._spend(length)
+        piece: bytes = await super()._read(length)
+        return piece
+
+    async def _readline(self) -> bytes:
+        line: bytes = await super()._readline()
+        self._spend(len(line))
+        return line
+
+    def _spend(self, length: int) -> None:
+        self._left -= length + len(b"\r\n")
+        if self._left < 0:
+            raise _TooLong(
+                f"the reply is longer than {REPLY_BYTES_MAX} bytes, which is our own limit; "
+                "ask for a length, a field or a range"
+            )
 
 
 async def _refuse_unless_reading(ask: Ask, command: Sequence[str]) -> None:
@@ -239,6 +272,7 @@ def _pool(url: str) -> Any:
         pool: Any = ConnectionPool.from_url(
             url,
             protocol=3,
+            parser_class=_Bounded,
             decode_responses=True,
             encoding_errors="replace",
             driver_info=None,

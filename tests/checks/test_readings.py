@@ -144,7 +144,7 @@ async def grpc(place: Place) -> CheckResult:
 
     servicer = aio.HealthServicer()
     async with serving(servicer) as port:
-        return await place.run("grpc", target=f"127.0.0.1:{port}")
+        return await place.run("grpc", host="127.0.0.1", port=port)
 
 
 async def redis(place: Place) -> CheckResult:
