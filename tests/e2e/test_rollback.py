@@ -162,10 +162,14 @@ def test_a_bad_deploy_is_rolled_back_once_and_a_good_one_is_not(shop: Shop) -> N
     assert len(shop.daemon.actions()) == 1
     assert sum(shop.deployer.effects.values()) == 1
     assert shop.deployer.unsigned == []
-    texts = [message["text"] for message in shop.slack.messages]
-    assert any("rolling back 4.12.0" in text for text in texts)
-    assert any("recovered" in text for text in texts)
-    assert not any("4.11.3 (prod) regressed" in text for text in texts)
+
+    def texts() -> list[str]:
+        return [message["text"] for message in list(shop.slack.messages)]
+
+    # What is confirmed is recorded first and told then.
+    wait_until(lambda: any("recovered" in text for text in texts()), timeout_s=20, what="the recovery told")
+    assert any("rolling back 4.12.0" in text for text in texts())
+    assert not any("4.11.3 (prod) regressed" in text for text in texts())
 
 
 def tell_signed(shop: Shop, event: dict[str, str]) -> dict[str, dict[str, str]]:
