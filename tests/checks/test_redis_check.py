@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from redis import Redis
 
 from checks.model import CheckResult, World
 from checks.redis import RedisCheck
-from tests.support.servers import binary, free_port, is_listening, running
+from tests.support.redis_server import RedisServer, redis_server_in
 
 pytestmark = pytest.mark.real
 
@@ -28,31 +27,21 @@ user narrow on >{PASSWORD} ~* +get
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A running redis-server; `client` changes it from outside."""
-
-    port: int
-    client: Redis
+class Server(RedisServer):
+    """A running server with those users."""
 
     def check(self, *command: str, user: str = "", **params: Any) -> RedisCheck:
         """A check of a command, or with `stream` and `group` of a stream."""
-        url = f"redis://{user}@127.0.0.1:{self.port}/0" if user else f"redis://127.0.0.1:{self.port}"
-        return RedisCheck(url=SecretStr(url), command=command or None, **params)
+        return RedisCheck(url=SecretStr(self.url(user)), command=command or None, **params)
 
 
 @pytest.fixture(scope="module")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    redis_server = binary("redis-server", "redis-server")
     folder = tmp_path_factory.mktemp("redis")
     (folder / "users.acl").write_text("user default on nopass ~* &* +@all\n" + USERS)
-    port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    options += ["--aclfile", str(folder / "users.acl"), "--unixsocket", str(folder / "redis.sock")]
-    with (
-        running([redis_server, *options], ready=lambda: is_listening(port), log=folder / "log"),
-        Redis(port=port, decode_responses=True) as client,
-    ):
-        yield Server(port, client)
+    options = ["--aclfile", str(folder / "users.acl"), "--unixsocket", str(folder / "redis.sock")]
+    with redis_server_in(folder, *options) as server:
+        yield Server(server.port, server.client)
 
 
 @pytest.fixture

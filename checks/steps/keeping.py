@@ -1,0 +1,88 @@
+"""What a run of a scenario has to clean up, written down before it can be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from checks.blame import Problem
+from checks.model import Cleanup, Cleanups, DatabaseUnable
+from checks.steps.model import Run
+from checks.steps.taking import Ready
+
+# Runs of one check that may wait to be cleaned up; with so many of them nothing more is created.
+PENDING_MAX = 100
+VALUES_CHARS_MAX = 8192  # of one run, as JSON
+STORE_TIMEOUT_S = 2.0  # our own store takes milliseconds
+
+
+async def pending(cleanups: Cleanups) -> Sequence[Cleanup] | Problem:
+    """What earlier runs left, or why nothing may be created now."""
+    try:
+        async with asyncio.timeout(STORE_TIMEOUT_S):
+            found = await cleanups.pending()
+    except (TimeoutError, DatabaseUnable) as error:
+        return Problem("error", f"not begun: what is left to be cleaned up cannot be read ({_said(error)})")
+    if len(found) >= PENDING_MAX:
+        because = f"not begun: {len(found)} earlier runs are not cleaned up yet ({found[-1].because})"
+        return Problem("error", because)
+    return found
+
+
+@dataclass(slots=True)
+class Keeping:
+    """Keeps one run's cleanup. cleanups: None where nobody does. steps: of the cleanup, by their places."""
+
+    cleanups: Cleanups | None
+    steps: Mapping[str, Ready]
+    run: Run
+    began_at: float
+    _kept: Cleanup | None = field(init=False, default=None)
+
+    def owed(self) -> tuple[str, ...]:
+        """The steps that have their values by now."""
+        known = self.run.values.keys()
+        return tuple(place for place, ready in self.steps.items() if ready.step.placeholders() <= known)
+
+    async def keep(self) -> Problem | None:
+        """Write down what the run's values let be cleaned up; a problem if that cannot be."""
+        owed, values = self.owed(), self.run.values
+        used = {name for place in owed for name in self.steps[place].step.placeholders()} - self.run.secrets
+        cleanup = Cleanup(
+            run_id=values["run_id"],
+            steps=owed,
+            values={name: values[name] for name in sorted(used - {"run_id"})},
+            since_at=self.began_at,
+        )
+        if self.cleanups is None or not owed or cleanup == self._kept:
+            return None
+        if len(json.dumps(cleanup.values)) > VALUES_CHARS_MAX:
+            return Problem("error", f"the values for cleanup are longer than {VALUES_CHARS_MAX} characters")
+        # Before it is known to be durable: one that is kept for nothing is only cleaned up twice.
+        self._kept = cleanup
+        try:
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                await self.cleanups.keep(cleanup)
+        except (TimeoutError, DatabaseUnable) as error:
+            return Problem("error", f"what is to be cleaned up cannot be written down ({_said(error)})")
+        return None
+
+    async def settle(self, left: Sequence[str], because: str) -> None:
+        """Note which steps are left after the run's own cleanup."""
+        if self.cleanups is not None and self._kept is not None:
+            await settle(self.cleanups, self.run, left, because)
+
+
+async def settle(cleanups: Cleanups, run: Run, left: Sequence[str], because: str) -> None:
+    """Note which steps are left after a cleanup; where that fails, all of it is tried again later."""
+    try:
+        async with asyncio.timeout(STORE_TIMEOUT_S):
+            await cleanups.settle(run.values["run_id"], left, because)
+    except (TimeoutError, DatabaseUnable) as error:
+        run.details.append(f"skip noting what was cleaned up ({_said(error)}): it is done again")
+
+
+def _said(error: Exception) -> str:
+    return str(error) or f"no answer of our store within {STORE_TIMEOUT_S:g} s"
