@@ -104,6 +104,10 @@ class ScenarioCheck:
             await settle(world.cleanups, run, left, problem.because if problem else "")
         return self._finished(run, problem)
 
+    def is_leak(self, since_at: float, now: float) -> bool:
+        """True if what was created at `since_at` should be gone by now."""
+        return now - since_at > self.leak_after_s
+
     async def _tell_leaks(self, world: World, run: Run) -> Problem | None:
         """Say what earlier runs left behind for too long; a problem where nothing more may be created."""
         if world.cleanups is None or not self.cleanup:
@@ -112,7 +116,7 @@ class ScenarioCheck:
         if isinstance(found, Problem):
             return found
         now = world.now_s()
-        leaks = [cleanup for cleanup in found if now - cleanup.since_at > self.leak_after_s]
+        leaks = [cleanup for cleanup in found if self.is_leak(cleanup.since_at, now)]
         run.readings["leaked_runs"] = float(len(leaks))
         for leak in leaks[:LEAKS_SHOWN_MAX]:
             values = ", ".join(f"{name} = {show(value)}" for name, value in leak.values.items())
