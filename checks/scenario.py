@@ -88,7 +88,7 @@ class ScenarioCheck:
         run = Run(jar=cookie_jar(keeps=True), values={"run_id": world.run_id})
         if problem := await self._tell_leaks(world, run):
             return self._finished(run, problem)
-        keeping = Keeping(world.cleanups, self._cleanup, run, world.now_s())
+        keeping = Keeping(world.cleanups, world.timeout_s, self._cleanup, run, world.now_s())
         untidy: Problem | None = None
         try:
             problem = await self._walk(world, run, keeping)
@@ -101,7 +101,8 @@ class ScenarioCheck:
         run = Run(jar=cookie_jar(keeps=True), values={**cleanup.values, "run_id": world.run_id})
         left, problem = await self._clean(world, run, cleanup.steps)
         if world.cleanups is not None:
-            await settle(world.cleanups, run, left, problem.because if problem else "")
+            because = problem.because if problem else ""
+            await settle(world.cleanups, run, left, because, world.timeout_s)
         return self._finished(run, problem)
 
     def is_leak(self, since_at: float, now: float) -> bool:
@@ -112,7 +113,7 @@ class ScenarioCheck:
         """Say what earlier runs left behind for too long; a problem where nothing more may be created."""
         if world.cleanups is None or not self.cleanup:
             return None
-        found = await pending(world.cleanups)
+        found = await pending(world.cleanups, world.timeout_s)
         if isinstance(found, Problem):
             return found
         now = world.now_s()

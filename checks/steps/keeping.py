@@ -15,13 +15,12 @@ from checks.steps.taking import Ready
 # Runs of one check that may wait to be cleaned up; with so many of them nothing more is created.
 PENDING_MAX = 100
 VALUES_CHARS_MAX = 8192  # of one run, as JSON
-STORE_TIMEOUT_S = 2.0  # our own store takes milliseconds
 
 
-async def pending(cleanups: Cleanups) -> Sequence[Cleanup] | Problem:
+async def pending(cleanups: Cleanups, timeout_s: float) -> Sequence[Cleanup] | Problem:
     """What earlier runs left, or why nothing may be created now."""
     try:
-        async with asyncio.timeout(STORE_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             found = await cleanups.pending()
     except (TimeoutError, DatabaseUnable) as error:
         return Problem("error", f"not begun: what is left to be cleaned up cannot be read ({_said(error)})")
@@ -33,9 +32,13 @@ async def pending(cleanups: Cleanups) -> Sequence[Cleanup] | Problem:
 
 @dataclass(slots=True)
 class Keeping:
-    """Keeps one run's cleanup. cleanups: None where nobody does. steps: of the cleanup, by their places."""
+    """Keeps one run's cleanup. steps: of the cleanup, by their places.
+
+    cleanups: where it is kept, None where nobody does. timeout_s: of our own store, which takes milliseconds.
+    """
 
     cleanups: Cleanups | None
+    timeout_s: float
     steps: Mapping[str, Ready]
     run: Run
     began_at: float
@@ -63,7 +66,7 @@ class Keeping:
         # Before it is known to be durable: one that is kept for nothing is only cleaned up twice.
         self._kept = cleanup
         try:
-            async with asyncio.timeout(STORE_TIMEOUT_S):
+            async with asyncio.timeout(self.timeout_s):
                 await self.cleanups.keep(cleanup)
         except (TimeoutError, DatabaseUnable) as error:
             return Problem("error", f"what is to be cleaned up cannot be written down ({_said(error)})")
@@ -72,17 +75,17 @@ class Keeping:
     async def settle(self, left: Sequence[str], because: str) -> None:
         """Note which steps are left after the run's own cleanup."""
         if self.cleanups is not None and self._kept is not None:
-            await settle(self.cleanups, self.run, left, because)
+            await settle(self.cleanups, self.run, left, because, self.timeout_s)
 
 
-async def settle(cleanups: Cleanups, run: Run, left: Sequence[str], because: str) -> None:
+async def settle(cleanups: Cleanups, run: Run, left: Sequence[str], because: str, timeout_s: float) -> None:
     """Note which steps are left after a cleanup; where that fails, all of it is tried again later."""
     try:
-        async with asyncio.timeout(STORE_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             await cleanups.settle(run.values["run_id"], left, because)
     except (TimeoutError, DatabaseUnable) as error:
         run.details.append(f"skip noting what was cleaned up ({_said(error)}): it is done again")
 
 
 def _said(error: Exception) -> str:
-    return str(error) or f"no answer of our store within {STORE_TIMEOUT_S:g} s"
+    return str(error) or "our store did not answer in time"

@@ -6,18 +6,21 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+import config
 from checks.model import CheckResult, Database, World
 from checks.scenario import ScenarioCheck
 from checks.steps.taking import PAUSE_MAX_S, PAUSE_MIN_S
 from tests.checks.conftest import Serve
 from tests.support.databases import AnyDatabase, sqlite_database
 from tests.support.redis_server import RedisServer, redis_server_in
+from watchdog.kinds import KINDS
 
 ORDERS = "create table orders (id varchar(40) primary key, n bigint, state varchar(20), token varchar(20))"
 QUERIES = {
@@ -423,8 +426,45 @@ def test_a_cleanup_only_sends_requests() -> None:
         built(READ, cleanup=[READ])
 
 
-async def test_a_database_that_is_not_configured_is_told(world: World, tmp_path: Any) -> None:
+async def test_a_database_that_is_not_configured_is_told(world: World, tmp_path: Path) -> None:
     result = await built({**READ, "database": "nosuch"}).run(
         seeing(world, sqlite_database(tmp_path).database)
     )
     assert (result.outcome, "there is no database nosuch" in result.because) == ("error", True)
+
+
+@pytest.mark.parametrize(
+    ("step", "path", "message", "remedy"),
+    [
+        ("{sql: select 1, database: d, get: 'http://h/'}", "get", "is not a key of", "sql, database, expect"),
+        (
+            "{redis: [PING], url: 'redis://h', database: d}",
+            "database",
+            "is not a key of",
+            "redis, url, expect",
+        ),
+        ("{get: 'http://h/', database: d}", "database", "is not a key of", "resolve, tls, auth"),
+        ("{sql: select 1}", "database", "needs `database`", ""),
+        ("{sql: select 1, database: nosuch}", "database", "`nosuch` does not exist", ""),
+        ("{sql: drop table t, database: d}", "sql", "starts with drop", ""),
+        ("{redis: PING, url: 'redis://h'}", "redis", "should be a list", ""),
+        ("{redis: [PING], url: 'redis://h', until: value = 1}", "until", "`=` is not an operator", ""),
+        ("{expect: status == 200}", "", "write one of sql, redis, get", ""),
+    ],
+)
+def test_the_loader_names_the_key_of_the_kind_of_step_that_was_meant(
+    tmp_path: Path, step: str, path: str, message: str, remedy: str
+) -> None:
+    file = tmp_path / "watchdog.yaml"
+    file.write_text(
+        f"databases: {{d: {{kind: sqlite, path: /d}}}}\n"
+        f"services: {{shop: {{checks: {{order: {{kind: scenario, steps: [{step}]}}}}}}}}\n"
+    )
+    file.chmod(0o600)
+    with pytest.raises(config.ConfigError) as caught:
+        config.load([file], KINDS, {})
+    (problem,) = [found for found in caught.value.problems if found.severity == "error"]
+    where = "services.shop.checks.order.steps[0]"
+    assert problem.path == (f"{where}.{path}" if path else where)
+    assert message in problem.message
+    assert problem.help.endswith(remedy)
