@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,13 +14,14 @@ from checks.expressions.expression import compiled
 from checks.expressions.values import show
 from checks.model import CheckResult, Cleanup, World
 from checks.steps import AnyStep
+from checks.steps.cleaning import Cleaning
 from checks.steps.http import CleanupStep, HttpStep
 from checks.steps.keeping import Keeping, pending, settle
 from checks.steps.model import Run, Step
 from checks.steps.redis import RedisStep
 from checks.steps.sql import SqlStep
 from checks.steps.taking import Ready, take
-from checks.text import Mask, finish
+from checks.text import BECAUSE_CHARS_MAX, Mask, finish, one_line
 from checks.web.exchange import cookie_jar, trace_id
 
 STEPS_MAX = 20
@@ -56,7 +57,7 @@ class ScenarioCheck:
     cleanup_timeout_s: float = 10.0
     leak_after_s: float = 3600.0
     _steps: tuple[Ready, ...] = field(init=False, repr=False, compare=False)
-    _cleanup: Mapping[str, Ready] = field(init=False, repr=False, compare=False)
+    _cleaning: Cleaning = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.steps) <= STEPS_MAX or len(self.cleanup) > STEPS_MAX:
@@ -70,10 +71,11 @@ class ScenarioCheck:
             _ready(f"steps[{n}]", step, f"{n + 1} {step.place()}", f"step{n + 1}", known)
             for n, step in enumerate(self.steps)
         )
-        self._cleanup = {}
+        cleanup: dict[str, Ready] = {}
         for n, step in enumerate(self.cleanup):
-            place = step.place() if step.place() not in self._cleanup else f"{step.place()} ({n + 1})"
-            self._cleanup[place] = _ready(f"cleanup[{n}]", step, f"cleanup {place}", f"cleanup{n + 1}", known)
+            place = step.place() if step.place() not in cleanup else f"{step.place()} ({n + 1})"
+            cleanup[place] = _ready(f"cleanup[{n}]", step, f"cleanup {place}", f"cleanup{n + 1}", known)
+        self._cleaning = Cleaning(cleanup, self.cleanup_timeout_s)
         readings = Counter(["total_s", *(name for ready in self._steps for name in ready.readings())])
         if twice := [name for name, n in readings.items() if n > 1]:
             raise ValueError(f"steps: two readings would be called {twice[0]}; choose another name")
@@ -88,7 +90,7 @@ class ScenarioCheck:
         run = Run(jar=cookie_jar(keeps=True), values={"run_id": world.run_id})
         if problem := await self._tell_leaks(world, run):
             return self._finished(run, problem)
-        keeping = Keeping(world.cleanups, world.timeout_s, self._cleanup, run, world.now_s())
+        keeping = Keeping(world.cleanups, world.timeout_s, self._cleaning, run, world.now_s())
         untidy: Problem | None = None
         try:
             problem = await self._walk(world, run, keeping)
@@ -99,10 +101,9 @@ class ScenarioCheck:
     async def clean(self, world: World, cleanup: Cleanup) -> CheckResult:
         """Try once more what the run `world.run_id` has left to be cleaned up."""
         run = Run(jar=cookie_jar(keeps=True), values={**cleanup.values, "run_id": world.run_id})
-        left, problem = await self._clean(world, run, cleanup.steps)
+        left, problem = await self._cleaning.clean(world, run, cleanup.steps)
         if world.cleanups is not None:
-            because = problem.because if problem else ""
-            await settle(world.cleanups, run, left, because, world.timeout_s)
+            await settle(world.cleanups, run, left, self._told(run, problem), world.timeout_s)
         return self._finished(run, problem)
 
     def is_leak(self, since_at: float, now: float) -> bool:
@@ -149,49 +150,31 @@ class ScenarioCheck:
 
     async def _clean_up(self, world: World, run: Run, keeping: Keeping) -> Problem | None:
         """What this run has created."""
-        owed = keeping.owed()
-        for place, ready in self._cleanup.items():
+        owed = self._cleaning.owed(run.values)
+        for place, ready in self._cleaning.steps.items():
             if place not in owed:
                 missing = min(ready.step.placeholders() - run.values.keys())
                 run.details.append(f"skip {ready.place}: {{{missing}}} was never extracted")
-        left, problem = await self._clean(world, run, owed)
-        await keeping.settle(left, problem.because if problem else "")
+        left, problem = await self._cleaning.clean(world, run, owed)
+        await keeping.settle(left, self._told(run, problem))
         return problem
 
-    async def _clean(
-        self, world: World, run: Run, owed: Sequence[str]
-    ) -> tuple[Sequence[str], Problem | None]:
-        """What is left of these steps, and the first problem, after all were tried."""
-        left, first = list(owed), None
-        try:
-            async with asyncio.timeout(self.cleanup_timeout_s):
-                for place in owed:
-                    problem = await self._clean_one(world, run, place)
-                    first = first or problem
-                    if problem is None:
-                        left.remove(place)
-        except TimeoutError:
-            first = first or Problem("fail", f"cleanup not finished within {self.cleanup_timeout_s:g} s")
-        return left, first
+    def _mask(self, run: Run) -> Mask:
+        secrets = [text for step in (*self.steps, *self.cleanup) for text in step.secrets()]
+        return Mask([*secrets, *run.hidden])
 
-    async def _clean_one(self, world: World, run: Run, place: str) -> Problem | None:
-        ready = self._cleanup.get(place)
-        if ready is None:
-            return Problem("fail", f"cleanup {place}: is not configured any more")
-        if missing := ready.step.placeholders() - run.values.keys():
-            because = f"{{{min(missing)}}} was a secret, and is not kept; give the step an auth of its own"
-            return Problem("fail", f"{ready.place}: {because}")
-        return await take(world, run, ready, self.cleanup_timeout_s)
+    def _told(self, run: Run, problem: Problem | None) -> str:
+        """The problem as it may be written down."""
+        return one_line(self._mask(run)(problem.because), BECAUSE_CHARS_MAX) if problem else ""
 
     def _finished(self, run: Run, problem: Problem | None) -> CheckResult:
-        secrets = [text for step in (*self.steps, *self.cleanup) for text in step.secrets()]
         run.details.append(f"trace {trace_id(run.values['run_id'])}")
         return finish(
             problem.outcome if problem else "pass",
             problem.because if problem else "",
             readings=run.readings,
             details=run.details,
-            mask=Mask([*secrets, *run.hidden]),
+            mask=self._mask(run),
         )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from checks.blame import Problem
 from checks.model import Cleanup, Cleanups, DatabaseUnable
+from checks.steps.cleaning import Cleaning
 from checks.steps.model import Run
-from checks.steps.taking import Ready
 
 # Runs of one check that may wait to be cleaned up; with so many of them nothing more is created.
 PENDING_MAX = 100
@@ -25,38 +25,36 @@ async def pending(cleanups: Cleanups, timeout_s: float) -> Sequence[Cleanup] | P
     except (TimeoutError, DatabaseUnable) as error:
         return Problem("error", f"not begun: what is left to be cleaned up cannot be read ({_said(error)})")
     if len(found) >= PENDING_MAX:
-        because = f"not begun: {len(found)} earlier runs are not cleaned up yet ({found[-1].because})"
+        because = f"not begun: {len(found)} earlier runs are not cleaned up yet ({found[0].because})"
         return Problem("error", because)
     return found
 
 
 @dataclass(slots=True)
 class Keeping:
-    """Keeps one run's cleanup. steps: of the cleanup, by their places.
+    """Keeps what one run has to clean up.
 
     cleanups: where it is kept, None where nobody does. timeout_s: of our own store, which takes milliseconds.
     """
 
     cleanups: Cleanups | None
     timeout_s: float
-    steps: Mapping[str, Ready]
+    cleaning: Cleaning
     run: Run
     began_at: float
     _kept: Cleanup | None = field(init=False, default=None)
 
-    def owed(self) -> tuple[str, ...]:
-        """The steps that have their values by now."""
-        known = self.run.values.keys()
-        return tuple(place for place, ready in self.steps.items() if ready.step.placeholders() <= known)
-
     async def keep(self) -> Problem | None:
         """Write down what the run's values let be cleaned up; a problem if that cannot be."""
-        owed, values = self.owed(), self.run.values
-        used = {name for place in owed for name in self.steps[place].step.placeholders()} - self.run.secrets
+        values = self.run.values
+        owed = self.cleaning.owed(values)
+        used = {
+            name for place in owed for name in self.cleaning.steps[place].step.placeholders()
+        } & values.keys()
         cleanup = Cleanup(
             run_id=values["run_id"],
             steps=owed,
-            values={name: values[name] for name in sorted(used - {"run_id"})},
+            values={name: values[name] for name in sorted(used - {"run_id"} - self.run.secrets)},
             since_at=self.began_at,
         )
         if self.cleanups is None or not owed or cleanup == self._kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from checks.blame import Problem
@@ -9,6 +10,7 @@ from checks.expressions.expression import Expression
 from checks.expressions.path import NotThere
 from checks.model import World
 from checks.steps.model import Run, Seen, Step
+from checks.text import telling_values
 from checks.web.request import as_text
 
 # A pause is a quarter of what was waited already, so that a delay is measured a quarter too long at most.
@@ -79,8 +81,12 @@ def _extract(step: Step, seen: Seen, run: Run) -> tuple[str, str]:
         except NotThere as error:
             missing.append(f"cannot extract {name}: {error}")
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            missing.append(f"cannot extract {name}: it is not a finite number")
+            continue
         run.values[name] = value
-        if step.is_secret(name):
+        # A whole document may hold one, too.
+        if step.is_secret(name) or telling_values(value):
             run.secrets.add(name)
             run.hidden.append(as_text(value))
         shown.append(f"{name} = {'***' if name in run.secrets else seen.show(value)}")

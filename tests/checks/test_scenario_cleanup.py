@@ -220,6 +220,52 @@ def test_a_secret_is_known_by_its_name_or_place(extract: dict[str, str]) -> None
     assert check.steps[0].is_secret(*extract)
 
 
+async def test_what_a_cleanup_finds_out_is_used_by_its_next_step_and_found_out_again(place: Place) -> None:
+    """Named by a reference of ours: the id is asked for at cleanup, also when only the last step failed."""
+    cleanup = [
+        {"get": f"{place.url}/of/{{run_id}}", "extract": {"found": "$.id"}},
+        {"delete": f"{place.url}/other"},
+        {"delete": f"{place.url}/orders/{{found}}"},
+    ]
+    check = built(place, cleanup=cleanup)
+    place.shop.removes = 500
+    await check.run(place.world)
+    places = tuple(step.place() for step in check.cleanup)
+    assert place.kept.rows["run-1"].steps == places
+    assert place.kept.rows["run-1"].values == {}
+    assert place.log[-3:-1] == ["DELETE /other", "DELETE /orders/of/run-1-1"]
+    place.kept.rows["run-1"] = replace(place.kept.rows["run-1"], steps=(places[0], places[2]))
+    place.log.clear()
+    await check.clean(place.world, place.kept.rows["run-1"])
+    assert place.kept.rows["run-1"].steps == (places[0], places[2])
+    place.shop.removes = 204
+    assert (await check.clean(place.world, place.kept.rows["run-1"])).outcome == "pass"
+    assert place.kept.rows == {}
+
+
+async def test_what_is_written_of_a_failure_holds_no_secret(place: Place) -> None:
+    cleanup = [
+        {
+            "post": f"{place.url}/cancel/{{cart}}",
+            "headers": {"Authorization": "Bearer {token}"},
+            "expect": 'json.token == "x"',
+        }
+    ]
+    check = built(place, extract=("token", "$.token"), cleanup=cleanup)
+    result = await check.run(place.world)
+    assert result.outcome == "fail"
+    assert 'json.token = "***"' in place.kept.rows["run-1"].because
+    assert "top-secret" not in f"{result}{place.kept.rows}"
+
+
+async def test_a_document_that_holds_a_secret_is_not_written_down(place: Place) -> None:
+    cleanup = [{"post": f"{place.url}/cancel", "json": "{whole}"}]
+    check = built(place, extract=("whole", "$"), cleanup=cleanup)
+    check.cleanup[0].expect = "false"
+    await replace(check).run(place.world)
+    assert place.kept.rows["run-1"].values == {}
+
+
 async def test_a_step_that_is_gone_from_the_configuration_stays_pending(place: Place) -> None:
     row = Cleanup(run_id="run-1", steps=("DELETE http://old/{x}",), values={"x": 1}, since_at=NOW)
     place.kept.rows["run-1"] = row
