@@ -114,15 +114,13 @@ class Cleanup:
 
     run_id: of that run; whoever cleans up after it sends it again. steps: what is still to be done, as
     `DELETE https://shop.example/orders/{order}`. values: of its places, as JSON has them; never a secret.
-    since_at: epoch seconds. attempts: how often it was tried again after the run. because: why the newest try
-    failed, empty before.
+    since_at: epoch seconds. because: why the newest try failed, empty before.
     """
 
     run_id: str
     steps: tuple[str, ...]
     values: Mapping[str, Any]
     since_at: float
-    attempts: int = 0
     because: str = ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
@@ -79,7 +80,7 @@ class KeptCleanups:
             steps=cleanup.steps,
             values=cleanup.values,
             since_at=cleanup.since_at,
-            attempts=cleanup.attempts,
+            attempts=0,
             because=cleanup.because,
             # Until then the run itself is at it.
             next_attempt_at=cleanup.since_at + deadline_s(self.plan.check, self.plan.timeout_s),
@@ -137,7 +138,7 @@ class Cleaner:
         now = self.clock.wall_s()
         plans = {(check.service, check.name): check for check in self._checks()}
         rows = await self._hopeful(now)
-        self._tell_leaks(rows, now)
+        self._tell_leaks(rows, plans, now)
         due = sorted((row for row in rows if row.next_attempt_at <= now), key=_check_of)
         work: list[tuple[CheckPlan, list[PendingCleanup]]] = []
         for name, of_check in groupby(due, key=_check_of):
@@ -178,16 +179,21 @@ class Cleaner:
                 because = "clean" if result.outcome == "pass" else result.because
                 log.info("cleaned up again", extra={**_named(row), "try": row.attempts, "because": because})
 
-    def _tell_leaks(self, rows: Sequence[PendingCleanup], now: float) -> None:
-        leaked: dict[str, PendingCleanup] = {}
-        for plan in self._checks():
-            of_check = [row for row in rows if _check_of(row) == (plan.service, plan.name)]
-            leaks = {row.run_id: row for row in of_check if _scenario(plan).is_leak(row.since_at, now)}
-            self.metrics.leaked_runs.labels(plan.service, plan.name).set(len(leaks))
-            leaked |= leaks
-        for run_id in leaked.keys() - self._leaked:
-            log.error("leak", extra={**_named(leaked[run_id]), "because": leaked[run_id].because})
-        self._leaked = set(leaked)
+    def _tell_leaks(
+        self, rows: Sequence[PendingCleanup], plans: Mapping[tuple[str, str], CheckPlan], now: float
+    ) -> None:
+        leaks = [
+            row
+            for row in rows
+            if _check_of(row) in plans and _scenario(plans[_check_of(row)]).is_leak(row.since_at, now)
+        ]
+        counts = Counter(map(_check_of, leaks))
+        for name in plans:
+            self.metrics.leaked_runs.labels(*name).set(counts[name])
+        for leak in leaks:
+            if leak.run_id not in self._leaked:
+                log.error("leak", extra={**_named(leak), "because": leak.because})
+        self._leaked = {leak.run_id for leak in leaks}
 
     def _checks(self) -> list[CheckPlan]:
         return [check for plan in self.plans.values() for check in plan.checks if _leaves_something(check)]
@@ -218,7 +224,6 @@ def _told(row: PendingCleanup) -> Cleanup:
         steps=row.steps,
         values=row.values,
         since_at=row.since_at,
-        attempts=row.attempts,
         because=row.because,
     )
 

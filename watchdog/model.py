@@ -270,6 +270,7 @@ HeartbeatState = Literal["awaited", "start", "success", "fail"]
 class PendingCleanup:
     """What one run of the check `name` has created and not removed yet; see `checks.model.Cleanup`.
 
+    attempts: how often it was tried again after the run.
     next_attempt_at: when somebody else than the run itself may try; epoch seconds.
     """
 

@@ -166,6 +166,7 @@ async def test_a_step_waits_until_and_is_judged_once(world: World, shop: tuple[S
     step = {"get": f"{url}/orders/17", "until": 'json.state != "new"', "expect": 'json.state == "shipped"'}
     result = await built(steps=[step]).run(replace(world, sleep=sleep))
     assert (result.outcome, len(slept)) == ("pass", 2)
+    assert 0.0 < result.readings["step1_delay_s"] < result.readings["step1_s"]
     counter.states = ["new"]
     never = await built(steps=[{**step, "within": "300ms"}]).run(world)
     assert never.outcome == "fail"
