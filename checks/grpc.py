@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from checks.blame import Problem
 from checks.model import CheckResult, Outcome, World
 from checks.text import Mask, finish
+from checks.wire.dial import refuse_address
 from checks.wire.trust import Tls
 
 MESSAGE_BYTES_MAX = 65_536  # an answer of the protocol has a few bytes
@@ -44,15 +45,16 @@ _WORDS: tuple[tuple[str, Outcome, str], ...] = (
 class GrpcCheck:
     """Ask a server for its health by the gRPC health protocol. Needs the extra `deploy-watchdog[grpc]`.
 
-    target: host:port. service: full name of the service to ask about; empty means the server as a whole.
-    tls: `{}` trusts the system's authorities; without it the connection is in the clear. metadata: sent
-    along; values are treated as secrets.
+    service: full name of the service to ask about; empty means the server as a whole. tls: `{}` trusts the
+    system's authorities; without it the connection is in the clear. metadata: sent along; values are treated
+    as secrets.
     expect_status: what the answer must be. A server that does not know the service, or has no health service,
     fails; one that refuses our credentials is an `error`.
     Readings: total_s, connecting included; only of answers that came.
     """
 
-    target: str
+    host: str
+    port: int
     service: str = ""
     tls: Tls | None = None
     metadata: Mapping[str, SecretStr] = field(default_factory=dict)
@@ -67,9 +69,7 @@ class GrpcCheck:
                 import_module(module)
         except ModuleNotFoundError:
             raise ValueError("kind: grpc is an optional extra; pip install 'deploy-watchdog[grpc]'") from None
-        host, _, port = self.target.rpartition(":")
-        if not re.fullmatch(r"[^\s/:]+|\[[0-9A-Fa-f:.]+\]", host) or not _is_port(port):
-            raise ValueError(f"target: {self.target!r} is not host:port; IPv6 is written [::1]:50051")
+        refuse_address(self.host, self.port)
         for key, value in self.metadata.items():
             secret = value.get_secret_value()
             if not _METADATA_KEY.fullmatch(key) or key.endswith("-bin") or key.startswith("grpc-"):
@@ -78,10 +78,14 @@ class GrpcCheck:
                 raise ValueError(f"metadata: the value of {key} must be printable ASCII")
         self._mask = Mask(value.get_secret_value() for value in self.metadata.values())
 
+    @property
+    def _target(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     async def run(self, world: World) -> CheckResult:
         """Observe once; see `Check.run`."""
         began_s = world.mono_s()
-        place = f"{self.target} {self.service}".rstrip()
+        place = f"{self._target} {self.service}".rstrip()
         answer = await self._ask(world.timeout_s)
         total_s = world.mono_s() - began_s
         if isinstance(answer, Problem):
@@ -130,7 +134,7 @@ class GrpcCheck:
             ("grpc.initial_reconnect_backoff_ms", 100),
         ]
         if self.tls is None:
-            return grpc.aio.insecure_channel(self.target, options=options)
+            return grpc.aio.insecure_channel(self._target, options=options)
         if self.tls.server_name is not None:
             options.append(("grpc.ssl_target_name_override", self.tls.server_name))
         credentials = grpc.ssl_channel_credentials(
@@ -138,11 +142,7 @@ class GrpcCheck:
             private_key=_content(self.tls.key_file),
             certificate_chain=_content(self.tls.cert_file),
         )
-        return grpc.aio.secure_channel(self.target, credentials, options=options)
-
-
-def _is_port(text: str) -> bool:
-    return text.isdecimal() and 1 <= int(text) <= 65535
+        return grpc.aio.secure_channel(self._target, credentials, options=options)
 
 
 def _content(path: str | None) -> bytes | None:

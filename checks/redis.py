@@ -30,8 +30,8 @@ class RedisCheck:
     url: redis://user:password@host:port/database; rediss:// for TLS, unix:///path for a socket. The server
     must speak RESP3: Redis 6 or newer, Valkey.
     command: the command and its arguments. The server itself is asked whether it only reads (COMMAND INFO,
-    which the user must be allowed to run); one that may do more is not sent, which is an `error`. The reply
-    is held in memory whole: ask for a length, a field or a range, not for everything.
+    which the user must be allowed to run); one that may do more is not sent, which is an `error`. So is a
+    reply of more than 1 MiB: ask for a length, a field or a range, not for everything.
     stream, group: instead of command, a stream and one of its consumer groups.
     expect: CEL. With command: value (the reply: text, number, list or map) and total (a duration). With
     stream: lag (entries not yet delivered; absent where the server cannot tell), pending (delivered, not

@@ -203,7 +203,10 @@ def _built(entry: _Entry, tree: Tree, problems: list[Problem]) -> Any:
     except ValidationError as error:
         places = {problem.path for problem in found}
         said = _translated(error, entry.path, shape, tree, entry.common)
-        found += [p for p in said if p.code in _SAID_BY_CLASS and p.path not in {*places, dotted(entry.path)}]
+        # What it misses may only have been taken out: it is believed about keys that are there, whole.
+        written = {dotted(path) for path in tree.values if path != entry.path} - places
+        whole = {path for path in written if not any(_is_inside(place, path) for place in places)}
+        found += [p for p in said if p.code in _SAID_BY_CLASS and p.path in whole]
     problems += found
     return None
 
@@ -305,5 +308,9 @@ def _explains(cause: Problem, effect: Problem) -> bool:
         return False
     parent, _, key = effect.path.rpartition(".")
     is_misspelt = cause.path.rpartition(".")[0] == parent and cause.hint == f"did you mean `{key}`?"
-    is_inside = cause.path.startswith((f"{effect.path}.", f"{effect.path}["))
+    is_inside = _is_inside(cause.path, effect.path)
     return is_misspelt or is_inside or (cause.path == effect.path and cause.code not in _CONSEQUENCES)
+
+
+def _is_inside(place: str, path: str) -> bool:
+    return place.startswith((f"{path}.", f"{path}["))

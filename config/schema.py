@@ -200,6 +200,9 @@ class Concurrency(Section):
     """In all."""
     per_host: Whole = Field(default=16, ge=1, le=10_000)
     """That ask one host, or one of `databases`; more of them wait without holding up others."""
+    bursts_per_host: Number = Field(default=2.0, gt=0)
+    """Runs a second that bursts after deploys may make of one host; their checks share it, and run no less
+    often than without a burst."""
 
 
 class SelfCheckSettings(Section):

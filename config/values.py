@@ -23,6 +23,7 @@ _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
 DURATION_PATTERN = rf"^{_NUMBER}(ms|s|m|h|d)$"
 FRACTION_PATTERN = rf"^(?:[0-9]{{1,9}}\s*/\s*[0-9]{{1,9}}|{_NUMBER}\s*%)$"
 MAGNITUDE_PATTERN = rf"^({_NUMBER})(\s*)(%|[A-Za-z][A-Za-z0-9_/]{{0,31}})$"
+NAME_CHARS_MAX = 63
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 MODULE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 SERIES_NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
@@ -72,6 +73,12 @@ def written_duration(value_s: float) -> str:
     if 0 < value_s < 1:
         return f"{value_s * 1000:.12g}ms"
     return f"{value_s:.12g}s"
+
+
+def slug(text: str) -> str:
+    """The text as a `Name`: `a-z`, `0-9` and `-`; `unnamed` if it has none of them."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:NAME_CHARS_MAX].strip("-")
+    return name if re.match(NAME_PATTERN, name) else "unnamed"
 
 
 def fraction(text: Any) -> float:

@@ -114,7 +114,7 @@ def past_of_values(
         least_scale = max(floor, _ROUGH * rough / math.sqrt(look.length))
         if column.kind == "spread":
             least_scale = 0.5 / math.sqrt(look.length)
-        marks[c] = make_mark(contrast, look, column.kind != "level", places, free, least_scale, alpha, n)
+        marks[c] = make_mark(contrast, look, places, free, least_scale, alpha, n)
     # What a gap that begins with the deploy is filled with; not older than the longest look.
     newest = history[max(n - max(look.length for look in looks), 0) :]
     newest = newest[np.isfinite(newest)]
@@ -175,7 +175,7 @@ def past_of_counts(
             continue
         contrast = count_contrast(events, trials, rate, origins, look)
         # Failures have less of a season than requests do; slow requests have all of it.
-        marks[c] = make_mark(contrast, look, False, places if has_season else 0, free, 1.0, alpha, n)
+        marks[c] = make_mark(contrast, look, places if has_season else 0, free, 1.0, alpha, n)
         reference[c], smallest[c] = rate[0], least(float(rate[0]))
     usual = float(trials.sum()) / max(int(np.count_nonzero(trials)), 1)
     return Past(marks=tuple(marks), reference=reference, least=smallest, trials=usual)

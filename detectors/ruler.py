@@ -38,7 +38,6 @@ class Mark:
     """
 
     look: Look
-    is_tail: bool
     scale: float
     expected: float
     past: FloatArray
@@ -66,7 +65,6 @@ def placebo_origins(n: int, step_s: float) -> tuple[IntArray, int]:
 def make_mark(
     contrast: FloatArray,
     look: Look,
-    is_tail: bool,
     places: int,
     free: BoolArray,
     floor: float,
@@ -91,7 +89,6 @@ def make_mark(
     own = tail_quantile(past, share, windows)
     return Mark(
         look=look,
-        is_tail=is_tail,
         scale=scale,
         expected=float(season[0]),
         past=past,

@@ -268,7 +268,7 @@ async def wired(
             schedule.every(batch.name, batch.step_s, align_s=settings.lag % batch.step_s)
         # The history is wanted before the first deploy is told, and does not hold up being ready.
         works.put("job:history")
-        bursts = Bursts(plans, schedule)
+        bursts = Bursts(plans, schedule, peers, settings.concurrency.bursts_per_host)
         housekeeping = Housekeeping(
             plans=plans, store=store, clock=clock, routes=routes, wake_outbox=outbox.wake
         )

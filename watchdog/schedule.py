@@ -46,20 +46,16 @@ class Schedule:
     def every(self, name: str, interval_s: float, *, align_s: float | None = None) -> None:
         """Make `name` due each interval; calling again changes the interval from now on.
 
-        align_s: None spreads names over the interval by a phase made from the name, so that a restart does
-        not fire everything at once; a number makes the name due that many seconds after each multiple of
-        the interval on the wall clock (grid ticks).
+        align_s: None spreads names over the interval by a phase made from the name, so that neither a restart
+        nor a burst fires everything at once; a number makes the name due that many seconds after each
+        multiple of the interval on the wall clock (grid ticks).
         """
         if interval_s <= 0:
             raise ValueError(f"{name}: an interval must be positive, got {interval_s}")
-        entry = self._entries.get(name)
-        if entry is None:
-            entry = self._entries[name] = _Entry(name, interval_s, align_s)
-            phase = zlib.crc32(name.encode()) % 1000 / 1000.0
-            delay_s = self._until_grid(entry) if align_s is not None else phase * interval_s
-        else:
-            entry.interval_s, entry.align_s = interval_s, align_s
-            delay_s = self._until_grid(entry) if align_s is not None else interval_s
+        entry = self._entries.setdefault(name, _Entry(name))
+        entry.interval_s, entry.align_s = interval_s, align_s
+        phase = zlib.crc32(name.encode()) % 1000 / 1000.0
+        delay_s = self._until_grid(entry) if align_s is not None else phase * interval_s
         self._push(entry, self.clock.mono_s() + delay_s)
         self._changed.set()
 

@@ -26,7 +26,7 @@ from benchmarks.deploybench.made_up import FAMILIES as MADE_UP
 from benchmarks.deploybench.made_up import made_up
 
 ROOT = Path(__file__).resolve().parents[2]
-_PARTS = Path(__file__).with_name("parts.toml")
+PARTS = Path(__file__).with_name("parts.toml")
 _PACKAGES = ("watchdog", "checks", "config", "detectors")
 
 
@@ -54,7 +54,7 @@ def main() -> int:
         return 2
     sys.path.insert(0, str(given.data))
     bench = Bench(str(given.data / given.split), given.jobs)
-    parts = [p for p in parts_of(_PARTS) if not given.only or any(text in p.name for text in given.only)]
+    parts = [p for p in parts_of(PARTS) if not given.only or any(text in p.name for text in given.only)]
     with removed(None) as folder:
         whole = bench.right(folder, sorted({name for part in parts for name in part.families}))
     print(f"{'without':<48}{'family':<22}{'cases':>6}{'right':>7}{'without':>9}")

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 from redis import exceptions
+from redis._parsers import _AsyncRESP3Parser  # the client has no limit, and no public place for one
 from redis.asyncio import ConnectionPool
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -36,6 +37,8 @@ _SERVER_TROUBLE = (
 _SERVER_TROUBLE_WORDS = ("BUSY ", "MISCONF ")
 # What the client's parser lets out: lengths that are no numbers, lists as keys of maps, lists without end.
 _GARBLED = (AttributeError, TypeError, ValueError, RecursionError)
+
+REPLY_BYTES_MAX = 1_048_576
 
 T = TypeVar("T")
 Ask = Callable[..., Awaitable[Any]]
@@ -81,7 +84,7 @@ class RedisServer:
     def _blame(self, error: exceptions.RedisError) -> Problem:
         cause = error.__cause__ or error.__context__
         match error:
-            case _Refused():
+            case _Refused() | _TooLong():
                 return Problem("error", str(error))
             case exceptions.MovedError() | exceptions.AskError():
                 return Problem(
@@ -109,6 +112,37 @@ async def read(ask: Ask, command: Sequence[str]) -> Any:
 
 class _Refused(exceptions.RedisError):
     """The command was not sent, because it may do more than read."""
+
+
+class _TooLong(exceptions.RedisError):
+    """The reply was read no further."""
+
+
+class _Bounded(_AsyncRESP3Parser):
+    """Reads replies of at most REPLY_BYTES_MAX; raises _TooLong for others, before they are in memory."""
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """One reply; see the client's parser."""
+        self._left = REPLY_BYTES_MAX
+        return await super().read_response(*args, **options)
+
+    async def _read(self, length: int) -> bytes:
+        self._spend(length)
+        piece: bytes = await super()._read(length)
+        return piece
+
+    async def _readline(self) -> bytes:
+        line: bytes = await super()._readline()
+        self._spend(len(line))
+        return line
+
+    def _spend(self, length: int) -> None:
+        self._left -= length + len(b"\r\n")
+        if self._left < 0:
+            raise _TooLong(
+                f"the reply is longer than {REPLY_BYTES_MAX} bytes, which is our own limit; "
+                "ask for a length, a field or a range"
+            )
 
 
 async def _refuse_unless_reading(ask: Ask, command: Sequence[str]) -> None:
@@ -166,6 +200,7 @@ def _pool(url: str) -> Any:
         pool: Any = ConnectionPool.from_url(
             url,
             protocol=3,
+            parser_class=_Bounded,
             decode_responses=True,
             encoding_errors="replace",
             driver_info=None,

@@ -65,7 +65,7 @@ FACTORIES: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "tcp": lambda port: {"host": "127.0.0.1", "port": port, "send": "PING", "expect": "PONG"},
     "tls": lambda port: {"host": "127.0.0.1", "port": port},
     "dns": lambda port: {"name": "a.example", "server": f"127.0.0.1:{port}", "transport": "tcp"},
-    "grpc": lambda port: {"target": f"127.0.0.1:{port}"},
+    "grpc": lambda port: {"host": "127.0.0.1", "port": port},
     "websocket": lambda port: {"url": f"ws://127.0.0.1:{port}/", "expect": "json.ok"},
     "redis": lambda port: {"url": f"redis://127.0.0.1:{port}/0", "command": ["PING"]},
     "command": lambda port: {"argv": [sys.executable, "-I", "-S", "-c", PLUGIN, str(port)]},

@@ -47,7 +47,7 @@ class Odd(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated co
 
 async def test_a_service_that_serves_passes(world: World, port: int) -> None:
     for service in ("", "shop.Orders"):
-        result = await GrpcCheck(target=f"127.0.0.1:{port}", service=service).run(world)
+        result = await GrpcCheck(host="127.0.0.1", port=port, service=service).run(world)
         assert result.outcome == "pass", result
         assert result.readings.keys() == {"total_s"}
         assert 0 < result.readings["total_s"] < 5
@@ -55,7 +55,7 @@ async def test_a_service_that_serves_passes(world: World, port: int) -> None:
 
 
 async def test_one_that_does_not_serve_fails_unless_that_is_expected(world: World, port: int) -> None:
-    check = GrpcCheck(target=f"127.0.0.1:{port}", service="shop.Stock")
+    check = GrpcCheck(host="127.0.0.1", port=port, service="shop.Stock")
     result = await check.run(world)
     assert (result.outcome, result.because) == (
         "fail",
@@ -67,11 +67,11 @@ async def test_one_that_does_not_serve_fails_unless_that_is_expected(world: Worl
 
 
 async def test_an_unknown_service_and_a_missing_health_service_fail(world: World, port: int) -> None:
-    unknown = await GrpcCheck(target=f"127.0.0.1:{port}", service="shop.Gone").run(world)
+    unknown = await GrpcCheck(host="127.0.0.1", port=port, service="shop.Gone").run(world)
     assert unknown.outcome == "fail"
     assert "the server does not know the service" in unknown.because
     async with serving(None) as bare:
-        missing = await GrpcCheck(target=f"127.0.0.1:{bare}").run(world)
+        missing = await GrpcCheck(host="127.0.0.1", port=bare).run(world)
     assert missing.outcome == "fail"
     assert "the server has no health service" in missing.because
 
@@ -81,7 +81,7 @@ async def test_a_status_that_the_protocol_lacks_fails(world: World) -> None:
         return health_pb2.HealthCheckResponse(status=77)
 
     async with serving(Odd(answer)) as port:
-        result = await GrpcCheck(target=f"127.0.0.1:{port}").run(world)
+        result = await GrpcCheck(host="127.0.0.1", port=port).run(world)
     assert result.because == f"127.0.0.1:{port}: status is 77, which the protocol lacks, expected SERVING"
 
 
@@ -92,7 +92,7 @@ async def test_metadata_are_sent_and_stay_secret(world: World) -> None:
 
     async with serving(Odd(answer)) as port:
         metadata = {"authorization": SecretStr("Bearer open-sesame")}
-        check = GrpcCheck(target=f"127.0.0.1:{port}", metadata=metadata)
+        check = GrpcCheck(host="127.0.0.1", port=port, metadata=metadata)
         result = await check.run(world)
     assert (result.outcome, result.because) == (
         "error",
@@ -106,7 +106,7 @@ async def test_a_call_that_fails_is_told_by_its_status(world: World) -> None:
         await context.abort(grpc.StatusCode.INTERNAL, "database is gone")
 
     async with serving(Odd(answer)) as port:
-        result = await GrpcCheck(target=f"127.0.0.1:{port}").run(world)
+        result = await GrpcCheck(host="127.0.0.1", port=port).run(world)
     assert (result.outcome, result.because) == ("fail", f"127.0.0.1:{port}: INTERNAL (database is gone)")
 
 
@@ -118,7 +118,7 @@ async def test_a_giant_answer_is_not_read(world: World) -> None:
         return response
 
     async with serving(Odd(answer)) as port:
-        result = await GrpcCheck(target=f"127.0.0.1:{port}").run(world)
+        result = await GrpcCheck(host="127.0.0.1", port=port).run(world)
     assert result.outcome == "fail"
     assert "RESOURCE_EXHAUSTED" in result.because
 
@@ -128,9 +128,9 @@ async def test_silence_is_a_failure_and_an_unknown_name_our_error(world: World) 
         await asyncio.Event().wait()
 
     async with serving(Odd(answer)) as port:
-        silent = await GrpcCheck(target=f"127.0.0.1:{port}").run(replace(world, timeout_s=0.3))
+        silent = await GrpcCheck(host="127.0.0.1", port=port).run(replace(world, timeout_s=0.3))
     assert (silent.outcome, silent.because) == ("fail", f"127.0.0.1:{port}: no answer within 0.3 s")
-    unknown = await GrpcCheck(target="nosuch.invalid:50051").run(world)
+    unknown = await GrpcCheck(host="nosuch.invalid", port=50051).run(world)
     assert (unknown.outcome, unknown.because) == ("error", "nosuch.invalid:50051: cannot resolve the name")
 
 
@@ -155,8 +155,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 
 @asynccontextmanager
-async def secure(pair: Pair, *, asks_for_ours: bool = False) -> AsyncIterator[str]:
-    """The target of a server with TLS."""
+async def secure(pair: Pair, *, asks_for_ours: bool = False) -> AsyncIterator[int]:
+    """The port of a server with TLS."""
     cert = pair.cert.read_bytes()
     credentials = grpc.ssl_server_credentials(
         [(pair.key.read_bytes(), cert)],
@@ -166,39 +166,39 @@ async def secure(pair: Pair, *, asks_for_ours: bool = False) -> AsyncIterator[st
     servicer = health.aio.HealthServicer()
     await servicer.set("", Status.SERVING)
     async with serving(servicer, credentials) as port:
-        yield f"127.0.0.1:{port}"
+        yield port
 
 
 async def test_tls_is_verified_by_authority_and_name(world: World, pair: Pair) -> None:
-    async with secure(pair) as target:
+    async with secure(pair) as port:
         good = Tls(ca_file=str(pair.cert), server_name="shop.example")
-        assert (await GrpcCheck(target=target, tls=good).run(world)).outcome == "pass"
-        unknown = await GrpcCheck(target=target, tls=Tls(server_name="shop.example")).run(world)
+        assert (await GrpcCheck(host="127.0.0.1", port=port, tls=good).run(world)).outcome == "pass"
+        unknown = await GrpcCheck(host="127.0.0.1", port=port, tls=Tls(server_name="shop.example")).run(world)
         assert unknown.outcome == "error"
         assert "certificate not trusted here" in unknown.because
-        other = await GrpcCheck(target=target, tls=Tls(ca_file=str(pair.cert), server_name="x.example")).run(
-            world
-        )
+        other = await GrpcCheck(
+            host="127.0.0.1", port=port, tls=Tls(ca_file=str(pair.cert), server_name="x.example")
+        ).run(world)
         assert other.outcome == "fail", other
-        assert other.because == f"{target}: certificate refused (it is for another name)"
-        plain = await GrpcCheck(target=target).run(world)
+        assert other.because == f"127.0.0.1:{port}: certificate refused (it is for another name)"
+        plain = await GrpcCheck(host="127.0.0.1", port=port).run(world)
         assert plain.outcome == "fail"
 
 
 async def test_tls_that_is_none_fails(world: World, port: int) -> None:
-    result = await GrpcCheck(target=f"127.0.0.1:{port}", tls=Tls()).run(world)
+    result = await GrpcCheck(host="127.0.0.1", port=port, tls=Tls()).run(world)
     assert (result.outcome, result.because) == ("fail", f"127.0.0.1:{port}: TLS handshake failed")
 
 
 async def test_our_own_certificate_is_shown(world: World, pair: Pair, tmp_path: Path) -> None:
     trusted = Tls(ca_file=str(pair.cert), server_name="shop.example")
     ours = replace(trusted, cert_file=str(pair.cert), key_file=str(pair.key))
-    async with secure(pair, asks_for_ours=True) as target:
-        assert (await GrpcCheck(target=target, tls=ours).run(world)).outcome == "pass"
-        assert (await GrpcCheck(target=target, tls=trusted).run(world)).outcome != "pass"
+    async with secure(pair, asks_for_ours=True) as port:
+        assert (await GrpcCheck(host="127.0.0.1", port=port, tls=ours).run(world)).outcome == "pass"
+        assert (await GrpcCheck(host="127.0.0.1", port=port, tls=trusted).run(world)).outcome != "pass"
     rotated = tmp_path / "ca.pem"
     rotated.write_bytes(pair.cert.read_bytes())
-    check = GrpcCheck(target="127.0.0.1:1", tls=Tls(ca_file=str(rotated)))
+    check = GrpcCheck(host="127.0.0.1", port=1, tls=Tls(ca_file=str(rotated)))
     rotated.unlink()
     result = await check.run(world)
     assert (result.outcome, result.because) == (
@@ -210,19 +210,18 @@ async def test_our_own_certificate_is_shown(world: World, pair: Pair, tmp_path: 
 @pytest.mark.parametrize(
     ("params", "told"),
     [
-        ({"target": "host"}, "target: 'host' is not host:port"),
-        ({"target": "http://host:1"}, "target: "),
-        ({"target": "host:0"}, "target: "),
-        ({"target": "::1:50051"}, "target: "),
-        ({"target": "h:1", "metadata": {"Upper": SecretStr("x")}}, "metadata: 'Upper' cannot be sent"),
-        ({"target": "h:1", "metadata": {"a-bin": SecretStr("x")}}, "metadata: 'a-bin' cannot be sent"),
-        ({"target": "h:1", "metadata": {"grpc-x": SecretStr("x")}}, "metadata: 'grpc-x' cannot be sent"),
-        ({"target": "h:1", "metadata": {"a": SecretStr("é")}}, "metadata: the value of a must be printable"),
+        ({"host": "http://host"}, "host: 'http://host' is not a host name or address"),
+        ({"host": "host:1"}, "host: "),
+        ({"port": 0}, "port: 0 is not a port"),
+        ({"metadata": {"Upper": SecretStr("x")}}, "metadata: 'Upper' cannot be sent"),
+        ({"metadata": {"a-bin": SecretStr("x")}}, "metadata: 'a-bin' cannot be sent"),
+        ({"metadata": {"grpc-x": SecretStr("x")}}, "metadata: 'grpc-x' cannot be sent"),
+        ({"metadata": {"a": SecretStr("é")}}, "metadata: the value of a must be printable"),
     ],
 )
 def test_bad_configuration_names_its_key(params: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        GrpcCheck(**params)
+        GrpcCheck(**({"host": "h", "port": 1} | params))
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:
@@ -232,7 +231,7 @@ import sys
 sys.modules["grpc"] = sys.modules["grpc_health"] = None
 from checks import CHECKS
 try:
-    CHECKS["grpc"](target="h:1")
+    CHECKS["grpc"](host="h", port=1)
 except ValueError as error:
     print(error)
 """

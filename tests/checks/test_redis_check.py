@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from redis import Redis
 
 from checks.model import CheckResult, World
 from checks.redis import RedisCheck
-from tests.support.redis_server import RedisServer, redis_server_in
+from checks.wire.redis import REPLY_BYTES_MAX
+from tests.support.redis import redis_server
 
 pytestmark = pytest.mark.real
 
@@ -27,28 +29,32 @@ user narrow on >{PASSWORD} ~* +get
 
 
 @dataclass(frozen=True, slots=True)
-class Server(RedisServer):
-    """A running server with those users."""
+class Server:
+    """A running redis-server; `client` changes it from outside."""
+
+    port: int
+    client: Redis
 
     def check(self, *command: str, user: str = "", **params: Any) -> RedisCheck:
         """A check of a command, or with `stream` and `group` of a stream."""
-        return RedisCheck(url=SecretStr(self.url(user)), command=command or None, **params)
+        url = f"redis://{user}@127.0.0.1:{self.port}/0" if user else f"redis://127.0.0.1:{self.port}"
+        return RedisCheck(url=SecretStr(url), command=command or None, **params)
 
 
 @pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("redis")
     (folder / "users.acl").write_text("user default on nopass ~* &* +@all\n" + USERS)
     options = ["--aclfile", str(folder / "users.acl"), "--unixsocket", str(folder / "redis.sock")]
-    with redis_server_in(folder, *options) as server:
-        yield Server(server.port, server.client)
+    with redis_server(folder, *options) as port, Redis(port=port, decode_responses=True) as client:
+        yield Server(port, client)
 
 
 @pytest.fixture
-def server(redis_server: Server) -> Server:
+def server(filled: Server) -> Server:
     """The server of the module, emptied."""
-    redis_server.client.flushall()
-    return redis_server
+    filled.client.flushall()
+    return filled
 
 
 async def test_a_reply_of_each_shape_can_be_judged(world: World, server: Server) -> None:
@@ -108,6 +114,29 @@ async def test_what_may_write_is_not_sent(
     assert "not sent, because it may do more than read (the server says: " in result.because
     assert told in result.because
     assert server.client.get("key") == "kept"
+
+
+async def test_a_long_reply_is_read_no_further(world: World, server: Server) -> None:
+    server.client.set("short", "x" * (REPLY_BYTES_MAX - 100))
+    server.client.set("long", "x" * (REPLY_BYTES_MAX + 1))
+    server.client.rpush("many", *["y" * 100] * (REPLY_BYTES_MAX // 100))
+    assert (await server.check("GET", "short").run(world)).outcome == "pass"
+    assert (await server.check("STRLEN", "long").run(world)).outcome == "pass"
+    for command in (("GET", "long"), ("LRANGE", "many", "0", "-1")):
+        result = await server.check(*command).run(world)
+        assert result.outcome == "error"
+        assert "the reply is longer than 1048576 bytes, which is our own limit" in result.because
+
+
+@pytest.mark.parametrize("reply", [b"$99999999999\r\n", b"=99999999999\r\n", b"!99999999999\r\n"])
+async def test_a_length_that_is_only_announced_is_enough(world: World, reply: bytes) -> None:
+    assert (await seen(world, reply)).outcome == "error"
+
+
+async def test_a_list_without_end_ends_at_the_limit(world: World) -> None:
+    result = await seen(world, b"*99999999\r\n" + (b"+" + b"x" * 1000 + b"\r\n") * 1050)
+    assert result.outcome == "error"
+    assert "which is our own limit" in result.because
 
 
 async def test_an_unknown_command_is_our_error(world: World, server: Server) -> None:
@@ -230,7 +259,9 @@ async def answering(reply: bytes) -> AsyncIterator[int]:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(reply)
-        await reader.read()
+        # Whoever leaves before the end resets the connection.
+        with suppress(ConnectionError):
+            await reader.read()
         writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as listener:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
+from redis import Redis
 
 import config
 from checks.model import CheckResult, Database, World
@@ -19,7 +20,7 @@ from checks.scenario import ScenarioCheck
 from checks.steps.taking import PAUSE_MAX_S, PAUSE_MIN_S
 from tests.checks.conftest import Serve
 from tests.support.databases import AnyDatabase, sqlite_database
-from tests.support.redis_server import RedisServer, redis_server_in
+from tests.support.redis import redis_server
 from watchdog.kinds import KINDS
 
 ORDERS = "create table orders (id varchar(40) primary key, n bigint, state varchar(20), token varchar(20))"
@@ -43,17 +44,30 @@ def seeing(world: World, database: Database, **changes: Any) -> World:
     return replace(world, databases={"orders": database}, **changes)
 
 
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """A running redis-server; `client` changes it from outside."""
+
+    port: int
+    client: Redis
+
+    def url(self, user: str = "") -> str:
+        """How a step reaches it. user: `name:password`."""
+        return f"redis://{user}{'@' if user else ''}127.0.0.1:{self.port}"
+
+
 @pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server_in(tmp_path_factory.mktemp("redis")) as server:
-        yield server
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    folder = tmp_path_factory.mktemp("redis")
+    with redis_server(folder) as port, Redis(port=port, decode_responses=True) as client:
+        yield RedisServer(port, client)
 
 
 @pytest.fixture
-def redis(redis_server: RedisServer) -> RedisServer:
+def redis(filled: RedisServer) -> RedisServer:
     """The server of the module, emptied."""
-    redis_server.client.flushall()
-    return redis_server
+    filled.client.flushall()
+    return filled
 
 
 @pytest.mark.real

@@ -17,8 +17,9 @@ from checks.databases.postgres import Postgres
 from checks.databases.sqlite import Sqlite
 from checks.model import Database, DatabaseFailed, DatabaseMismatch, DatabaseUnable, World
 from checks.sql import SqlCheck
+from tests.support.database_server import let_through
 from tests.support.databases import ENDLESS, AnyDatabase
-from tests.support.postgres import PostgresServer, let_through
+from tests.support.postgres import PostgresServer
 from tests.support.servers import binary, free_port, is_listening, running, wait_until
 
 ORDERS = """

@@ -207,9 +207,9 @@ def test_a_time_of_day_is_foretold_by_whatever_other_days_there_are(days: float)
 def test_one_deploy_alone_is_never_its_own_placebo() -> None:
     contrast = np.random.default_rng(3).standard_normal(400)
     free = np.ones(400, dtype=np.bool_)
-    here = make_mark(contrast, LOOK, False, 0, free, 0.0, 0.01, 4000)
+    here = make_mark(contrast, LOOK, 0, free, 0.0, 0.01, 4000)
     contrast[0] = 1e6
-    there = make_mark(contrast, LOOK, False, 0, free, 0.0, 0.01, 4000)
+    there = make_mark(contrast, LOOK, 0, free, 0.0, 0.01, 4000)
     assert here is not None
     assert there is not None
     assert (here.scale, here.limit) == (there.scale, there.limit)

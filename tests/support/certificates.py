@@ -6,13 +6,12 @@ shop = authority.issue("shop.test", names=["DNS:shop.test", "IP:127.0.0.1"], day
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.support.servers import binary
+from tests.support.servers import binary, completed
 
 _CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 _CONFIGURATION = """\
@@ -101,6 +100,4 @@ def _written(moment: datetime) -> str:
 
 
 def _openssl(*words: str | Path) -> None:
-    command = [binary("openssl", "openssl"), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 0, done.stderr
+    completed([binary("openssl", "openssl"), *words])

@@ -36,12 +36,16 @@ class Native:
         return replace(self, buckets=buckets, zeros=zeros)
 
 
-def remote_write(url: str, series: Mapping[str, Mapping[float, Native]], label: str = "pod") -> None:
-    """Send to Prometheus at `url`, which must accept remote writes: the metric `latency_seconds` with one
-    label, its value to (epoch seconds to histogram), ascending."""
+def remote_write(
+    url: str,
+    series: Mapping[str, Mapping[float, Native]],
+    label: str = "pod",
+    metric: str = "latency_seconds",
+) -> None:
+    """Send to Prometheus at `url`, which must accept remote writes: a metric with one label, its value to
+    (epoch seconds to histogram), ascending."""
     body = b"".join(
-        _bytes(1, _series({"__name__": "latency_seconds", label: name}, points))
-        for name, points in series.items()
+        _bytes(1, _series({"__name__": metric, label: name}, points)) for name, points in series.items()
     )
     request = Request(
         f"{url}/api/v1/write",

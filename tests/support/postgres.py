@@ -6,59 +6,41 @@ with postgres_server(tmp_path_factory.mktemp("pg")) as server:
 
 from __future__ import annotations
 
-import itertools
-import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.certificates import Pair
-from tests.support.servers import binary, free_port, running
+from tests.support.database_server import DatabaseServer, as_nobody, give_to_nobody
+from tests.support.servers import binary, completed, free_port, running
 
 PACKAGE = "postgresql-15"
 FOLDERS = [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 INITDB_OPTIONS = ("--no-sync", "--no-locale", "-E", "UTF8")
-NOBODY = 65534  # PostgreSQL refuses to run as root
 
 
-@dataclass(slots=True)
-class PostgresServer:
+@dataclass(slots=True, kw_only=True)
+class PostgresServer(DatabaseServer):
     """A running cluster with trust authentication on loopback; superuser `postgres`.
 
     as_other: what to put before a command that must not run as root, empty for other users.
     """
 
-    port: int
     as_other: tuple[str, ...]
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     def dsn(self, database: str = "postgres", *, user: str = "postgres", password: str = "") -> str:
         """URL of a database in it."""
         return f"postgresql://{user}{':' + password if password else ''}@127.0.0.1:{self.port}/{database}"
 
-    def create(self) -> str:
-        """A new empty database; returns its name."""
-        name = f"test_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name}")
-        return name
-
     def execute(self, sql: str, database: str = "postgres") -> str:
         """Run statements with psql, each in its own transaction; returns what it prints, unaligned."""
         psql = binary("psql", PACKAGE, also_in=FOLDERS)
-        done = subprocess.run(
-            [psql, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.dsn(database)],
-            input=sql,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
+        return completed([psql, *options, self.dsn(database)], given=sql)
 
 
 @contextmanager
@@ -71,15 +53,9 @@ def postgres_server(folder: Path, *, tls: Pair | None = None) -> Iterator[Postgr
     as_other = as_nobody()
     home = folder / "pg"
     home.mkdir()
-    if as_other:
-        shutil.chown(home, NOBODY, NOBODY)
-        let_through(home)
-    subprocess.run(
-        [*as_other, initdb, "-D", str(home / "data"), "-A", "trust", "-U", "postgres", *INITDB_OPTIONS],
-        check=True,
-        capture_output=True,
-        cwd=home,
-    )
+    give_to_nobody(home)
+    where = ["-D", str(home / "data"), "-A", "trust", "-U", "postgres"]
+    completed([*as_other, initdb, *where, *INITDB_OPTIONS], cwd=home)
     options = [] if tls is None else _tls_options(home, tls)
     with _serving(home / "data", as_other, folder / "postgres.log", options) as server:
         yield server
@@ -91,19 +67,10 @@ def postgres_replica(primary: PostgresServer, folder: Path) -> Iterator[Postgres
     basebackup = binary("pg_basebackup", PACKAGE, also_in=FOLDERS)
     home = folder / "pg"
     home.mkdir()
-    if primary.as_other:
-        shutil.chown(home, NOBODY, NOBODY)
-        let_through(home)
+    give_to_nobody(home)
     where = ["-D", str(home / "data"), "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
-    command = [
-        *primary.as_other,
-        basebackup,
-        *where,
-        "--write-recovery-conf",
-        "--checkpoint=fast",
-        "--no-sync",
-    ]
-    subprocess.run(command, check=True, capture_output=True, cwd=home)
+    options = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+    completed([*primary.as_other, basebackup, *where, *options], cwd=home)
     with _serving(home / "data", primary.as_other, folder / "postgres.log") as server:
         yield server
 
@@ -140,18 +107,3 @@ def _tls_options(home: Path, tls: Pair) -> list[str]:
         shutil.chown(file, home.owner())
         options += ["-c", f"{setting}={file}"]
     return options
-
-
-def as_nobody() -> tuple[str, ...]:
-    """What to put before a command that must not run as root; empty for other users."""
-    if os.geteuid() != 0:
-        return ()
-    setpriv = binary("setpriv", "util-linux")
-    return (setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-
-
-def let_through(folder: Path) -> None:
-    """Make every parent passable for the other user: pytest's temporary folders are private to root."""
-    for parent in folder.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)

@@ -58,6 +58,21 @@ def select_pause(seconds: float) -> None:
     signal.sigtimedwait([], seconds)
 
 
+def completed(
+    command: Sequence[str | Path],
+    *,
+    given: str | None = None,
+    cwd: Path | None = None,
+    timeout_s: float = 60.0,
+) -> str:
+    """Run a command to its end; what it printed, stripped. Fails the test with what it complained of."""
+    done = subprocess.run(
+        command, input=given, capture_output=True, text=True, check=False, cwd=cwd, timeout=timeout_s
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 @contextmanager
 def running(
     command: Sequence[str],

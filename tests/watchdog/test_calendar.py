@@ -68,7 +68,7 @@ async def test_a_burst_of_a_check_by_cron_ends_without_an_interval(loaded: confi
         schedule.done(name)
         return False
 
-    bursts = Bursts(plan_services(loaded), schedule)
+    bursts = Bursts(plan_services(loaded), schedule, {}, 2.0)
     running = asyncio.ensure_future(schedule.run(put))
     bursts.start("shop", clock.wall_s())
     await clock.advance(60.0)

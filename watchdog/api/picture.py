@@ -219,5 +219,6 @@ def _because(
         return watch.because
     if failing:
         said = str(checks[failing[0]].get("because") or "")
-        return f"check {failing[0]} fails" + (f": {said}" if said else "")
+        more = f" and {len(failing) - 1} more" if len(failing) > 1 else ""
+        return f"check {failing[0]} fails{more}" + (f": {said}" if said else "")
     return "no deploy seen yet"

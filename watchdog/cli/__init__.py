@@ -11,6 +11,7 @@ from watchdog.cli import exits
 
 # Name to module; imported when used, so that a short command does not load the daemon.
 COMMANDS = {
+    "init": "watchdog.cli.init",
     "run": "watchdog.cli.run",
     "deploy": "watchdog.cli.deploy",
     "heartbeat": "watchdog.cli.heartbeat",
@@ -30,6 +31,7 @@ COMMANDS = {
     "demo": "watchdog.cli.demo",
 }
 SUMMARIES = {
+    "init": "write a first configuration, from what a Prometheus holds",
     "run": "run the daemon",
     "deploy": "tell the daemon about a deploy, and wait for its verdict",
     "heartbeat": "run a job and report to the daemon that it did, and how it ended",

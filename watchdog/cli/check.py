@@ -55,6 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for line in result.details:
             print(f"  {line}")
+        if result.readings:
+            print(
+                f"  readings  {', '.join(f'{name} {value:.4g}' for name, value in result.readings.items())}"
+            )
         because = f": {result.because}" if result.because else ""
         print(f"{result.outcome} in {time.monotonic() - started_s:.2f} s{because}")
     return _EXITS[result.outcome]

@@ -290,8 +290,7 @@ def _dns(options: Part, target: str) -> Keys:
 
 
 def _grpc(options: Part, target: str) -> Keys:
-    at = address(f"//{target}")
-    check: Keys = {"kind": "grpc", "target": f"{at['host']}:{at['port']}"}
+    check: Keys = {"kind": "grpc", **address(f"//{target}")}
     service, tls = options.take("service", str), _tls_files(options)
     if service:
         check["service"] = service

@@ -210,11 +210,10 @@ def _websocket(endpoint: Part, url: str) -> Keys:
 
 
 def _grpc(endpoint: Part, url: str) -> Keys:
-    at = address(url)
     for place, condition in _conditions(endpoint):
         _left_unless_implied(endpoint, place, condition)
     tls: Keys = {"tls": {}} if url.startswith("grpcs:") else {}
-    return {"kind": "grpc", "target": f"{at['host']}:{at['port']}", **tls}
+    return {"kind": "grpc", **address(url), **tls}
 
 
 def _conditions(endpoint: Part) -> list[tuple[str, str]]:

@@ -17,12 +17,11 @@ from pydantic import ValidationError
 from checks import CHECKS
 from checks.web.request import METHODS
 from config.plugins import adapter
-from config.values import NAME_PATTERN, written_duration
+from config.values import NAME_CHARS_MAX, slug, written_duration
 
 FILE_BYTES_MAX = 8_388_608
 NOT_KNOWN = "this importer does not know it"
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NAME_CHARS_MAX = 63
 _REFERENCE = re.compile(r"(?<!\$)\$\{\w+\}")
 
 T = TypeVar("T")
@@ -69,7 +68,7 @@ class Imported:
         wanted = slug(name)
         taken, n = wanted, 2
         while taken in checks:
-            taken, n = f"{wanted[: _NAME_CHARS_MAX - 4]}-{n}", n + 1
+            taken, n = f"{wanted[: NAME_CHARS_MAX - 4]}-{n}", n + 1
         checks[taken] = check
 
 
@@ -141,12 +140,6 @@ def document(text: str) -> Any:
         return yaml.load(text, _Loader)  # noqa: S506
     except (yaml.YAMLError, RecursionError) as error:
         raise NoEquivalent(f"not YAML: {' '.join(str(error).split())[:300]}") from None
-
-
-def slug(text: str) -> str:
-    """The text as a name of ours: `a-z`, `0-9` and `-`."""
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_NAME_CHARS_MAX].strip("-")
-    return name if re.match(NAME_PATTERN, name) else "unnamed"
 
 
 def go_seconds(text: str) -> float:

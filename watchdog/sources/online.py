@@ -1,40 +1,31 @@
 """`validate --online`: does every query find what its series needs? Asked before anything depends on it.
 
-Discovery goes through prometheus-api-client, a blocking library, in a thread with its own deadline; what is
-judged later comes through `PrometheusSource`, and a test holds both against one server.
+A Prometheus is asked through `client`; what is judged later comes through the source itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import difflib
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import requests
-from prometheus_api_client import PrometheusConnect
-from prometheus_api_client.exceptions import PrometheusApiClientException
-from urllib3.util.retry import Retry
-
 from config import Loaded
 from watchdog.plan import plan_services
+from watchdog.sources.client import REQUEST_S, ask_each, connect
 from watchdog.sources.fetch import without_secrets
 from watchdog.sources.prometheus import PrometheusSource
 from watchdog.sources.protocol import Grid, Query, Source
 from watchdog.sources.selector import Selector, parse_selector
 
 LOOK_BACK_S = 28 * 86400.0
-REQUEST_S = 10.0
 # Enough to see that there is one, or more than one.
 _SERIES_MAX = 2
 _COUNTERS = ("counter", "numerator", "denominator")
 _SELECTORS = (*_COUNTERS, "histogram", "gauge")
-# What the client says of a query that Prometheus cannot parse or carry out.
-_BAD_QUERY = ("refused: HTTP Status Code 400", "refused: HTTP Status Code 422")
 
 Path = tuple[str, ...]
 
@@ -64,7 +55,9 @@ def ask_sources(loaded: Loaded, *, now: float, timeout_s: float = 60.0) -> list[
     for name, source in loaded.sources.items():
         path = ("sources", name)
         if isinstance(source, PrometheusSource):
-            found += _in_time(path, timeout_s, _Prometheus(source, now).questions(path, queries[name]))
+            answers, failures = ask_each(_Prometheus(source, now).questions(path, queries[name]), timeout_s)
+            found += answers
+            found += [Finding(path=one.about or path, code="no-answer", message=one.text) for one in failures]
         else:
             found += asyncio.run(_one_read(path, source, queries[name], now, timeout_s))
     return found
@@ -93,56 +86,11 @@ async def _one_read(
 Question = Callable[[], list[Finding]]
 
 
-def _in_time(path: Path, timeout_s: float, questions: Mapping[Path, Question]) -> list[Finding]:
-    """Answers of a thread, left behind when it takes too long: a blocking socket cannot be cancelled."""
-    found: list[Finding] = []
-
-    def complain(where: Path, text: str) -> None:
-        found.append(Finding(path=where, code="no-answer", message=text))
-
-    def ask() -> None:
-        for where, question in questions.items():
-            try:
-                found.extend(question())
-            except PrometheusApiClientException as error:
-                text = f"refused: {str(error)[:200]}"
-                if not text.startswith(_BAD_QUERY):
-                    return complain(path, text)
-                complain(where, text)
-            except requests.RequestException as error:
-                # The text of these errors repeats the URL with its query.
-                return complain(path, f"no answer ({type(error).__name__})")
-            except (ValueError, KeyError, TypeError) as error:
-                return complain(path, f"the answer is not Prometheus's ({type(error).__name__})")
-        return None
-
-    thread = threading.Thread(target=ask, name="validate-online", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    # A copy: the thread may still add to it.
-    answers = list(found)
-    if thread.is_alive():
-        answers.append(Finding(path=path, code="no-answer", message=f"no answer within {timeout_s:g} s"))
-    return answers
-
-
 class _Prometheus:
     """Questions to one Prometheus server."""
 
     def __init__(self, source: PrometheusSource, now: float) -> None:
-        headers = dict(source.headers)
-        user = password = None
-        if source.bearer_token is not None:
-            headers["Authorization"] = f"Bearer {source.bearer_token.get_secret_value()}"
-        if source.basic_auth is not None:
-            user, _, password = source.basic_auth.get_secret_value().partition(":")
-        self._client = PrometheusConnect(
-            url=source.url.rstrip("/"),
-            headers=headers,
-            auth=None if user is None else (user, password),
-            retry=Retry(total=0),
-            timeout=REQUEST_S,
-        )
+        self._client = connect(source)
         self._shown = without_secrets(source.url)
         self._since = datetime.fromtimestamp(now - LOOK_BACK_S, UTC)
         self._until = datetime.fromtimestamp(now, UTC)
@@ -176,6 +124,8 @@ class _Prometheus:
             return self._nothing(path, selector)
         if key == "histogram":
             return self._histogram(path, query, selector, labels[0])
+        if key == "gauge":
+            return self._now(path, query, str(selector))
         if key in _COUNTERS and self._type(selector.name) == "gauge":
             return Finding(
                 path=path,
@@ -202,17 +152,20 @@ class _Prometheus:
         return Finding(path=path, code="not-a-histogram", message=message)
 
     def _query(self, path: Path, query: Query) -> Finding | None:
-        result = self._client.custom_query(
-            str(query.query), params={"time": self._until.timestamp()}, timeout=REQUEST_S
-        )
-        if not result:
-            return Finding(path=path, code="no-data", message="query returns nothing now.")
+        return self._now(path, query, str(query.query), is_needed=True)
+
+    def _now(self, path: Path, query: Query, asked: str, *, is_needed: bool = False) -> Finding | None:
+        """Whether that is one series now; is_needed: none is wrong, too."""
+        key = path[-1]
+        result = self._client.custom_query(asked, params={"time": self._until.timestamp()}, timeout=REQUEST_S)
+        if not result and is_needed:
+            return Finding(path=path, code="no-data", message=f"{key} returns nothing now.")
         if len(result) > 1 and not query.by:
             return Finding(
                 path=path,
                 code="many-series",
-                message=f"query returns {len(result)} series. Aggregate them to one, as in sum(…), or name "
-                "the labels that tell them apart under `by`.",
+                message=f"{key} returns {len(result)} series. Aggregate them to one under `query`, as in "
+                "sum(…), or name the labels that tell them apart under `by`.",
             )
         return None
 

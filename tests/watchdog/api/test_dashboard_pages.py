@@ -186,6 +186,19 @@ async def test_what_senders_write_is_shown_and_never_run() -> None:
             assert " ".join(EVIL.split()) in found.text
 
 
+async def test_now_says_how_many_checks_of_a_service_fail() -> None:
+    daemon = FakeDaemon()
+    daemon.board.notes["checkout"] = {
+        "checks": {
+            "home": {"outcome": "pass", "because": ""},
+            "order": {"outcome": "fail", "because": "no row within 5 s"},
+            "books": {"outcome": "fail", "because": "off by 1"},
+        }
+    }
+    async with site_of(daemon) as site:
+        assert "check order fails and 1 more: no row within 5 s" in (await page(site, "/")).text
+
+
 async def test_a_page_stays_within_its_budget(open_site: Site) -> None:
     for path in PAGES:
         response = await open_site.ask("GET", path)

@@ -25,6 +25,7 @@ ENVIRON: Mapping[str, str] = {
     "PD_KEY": "0123456789abcdef0123456789abcdef",
     "LOGIN_SECRET": "client-secret-1",
     "REDIS_URL": "redis://watchdog:SECRETCANARY@redis/0",
+    "ORDERS_REPLICA_DSN": "postgresql://u:SECRETCANARY@orders-replica/db",
     "STOCK_DSN": "mysql://u:SECRETCANARY@stock/db",
     # The files of the example do not exist here; overrides win before they are looked for.
     "WATCHDOG__DATABASES__ORDERS__DSN": "postgresql://u:SECRETCANARY@orders/db",
@@ -81,6 +82,17 @@ def test_the_complete_example_shows_every_kind() -> None:
     }
     # Modules of /probe are checks again.
     assert shown == {section: set(KINDS[section]) for section in shown}
+
+
+def test_the_complete_example_has_a_replica_of_each_engine() -> None:
+    tree, _ = read([ROOT / "config" / "examples" / "complete.yaml"])
+    engines = {
+        tree.value["databases"][check["database"]]["kind"]
+        for body in tree.value["services"].values()
+        for check in body.get("checks", {}).values()
+        if check["kind"] == "replication"
+    }
+    assert engines == {"postgres", "mysql"}
 
 
 def test_the_readme_of_the_configuration_is_what_the_code_says() -> None:
@@ -142,7 +154,7 @@ def test_json_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert answer["digest"] is None
     (problem,) = answer["problems"]
     assert problem["code"] == "unknown-kind"
-    assert (problem["path"], problem["line"]) == ("services.checkout.checks.home.kind", 8)
+    assert (problem["path"], problem["line"]) == ("services.checkout.checks.home.kind", 13)
 
 
 def test_without_a_file_it_names_the_one_it_looked_for(
@@ -152,3 +164,27 @@ def test_without_a_file_it_names_the_one_it_looked_for(
     code, said = run(capsys)
     assert code == exits.CONFIGURATION
     assert "watchdog.yaml cannot be read: No such file or directory." in said
+
+
+GRANT = 'token_url: "https://login.example/token", client_id: a, client_secret: "${PD_KEY}"'
+
+
+@pytest.mark.parametrize(
+    ("auth", "code", "place"),
+    [
+        ("oauth2: {client_id: a, client_secret: '${PD_KEY}'}", "missing-key", "auth.oauth2.token_url"),
+        (f"oauth2: {{{GRANT}, scope: [a]}}", "unknown-key", "auth.oauth2.scope"),
+        (f"oauth2: {{{GRANT}, scopes: 5}}", "bad-value", "auth.oauth2.scopes"),
+        ("oauth: {token_url: x}", "unknown-key", "auth.oauth"),
+        ("basic: {username: a}", "missing-key", "auth.basic.password"),
+        ("", "bad-value", "auth.basic"),
+    ],
+)
+def test_only_the_way_that_was_meant_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], auth: str, code: str, place: str
+) -> None:
+    path = tmp_path / "watchdog.yaml"
+    path.write_text(MINIMAL.replace("kind: http,", f"kind: http, auth: {{{auth}}},"))
+    _, said = run(capsys, "-c", str(path), "--json")
+    problems = json.loads(said)["problems"]
+    assert [(p["code"], p["path"]) for p in problems] == [(code, f"services.checkout.checks.home.{place}")]

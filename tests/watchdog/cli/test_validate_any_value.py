@@ -25,6 +25,7 @@ ENVIRON = {
     "PD_KEY": "0123456789abcdef0123456789abcdef",
     "LOGIN_SECRET": "client-secret-1",
     "REDIS_URL": "redis://watchdog:SECRETCANARY@redis/0",
+    "ORDERS_REPLICA_DSN": "postgresql://u:SECRETCANARY@orders-replica/db",
     "STOCK_DSN": "mysql://u:SECRETCANARY@stock/db",
 }
 VALUES: list[Any] = [

@@ -128,6 +128,7 @@ def test_a_query_that_finds_its_series_has_no_finding(tmp_path: Path, prometheus
         ("{kind: histogram, histogram: waiting}", "histogram", "not-a-histogram", "not native histograms"),
         ("{kind: gauge, query: absent_metric}", "query", "no-data", "query returns nothing now."),
         ("{kind: gauge, query: http_requests_total}", "query", "many-series", "query returns 2 series."),
+        ("{kind: gauge, gauge: http_requests_total}", "gauge", "many-series", "gauge returns 2 series."),
         ("{kind: gauge, query: 'sum('}", "", "no-answer", "parse error"),
     ],
 )
@@ -242,6 +243,8 @@ async def test_credentials_go_with_every_question(tmp_path: Path) -> None:
 
     async def answer(request: web.Request) -> web.Response:
         seen.append(request.headers.get("Authorization", ""))
+        if request.path.endswith("/query"):
+            return web.json_response({"data": {"result": []}})
         return web.json_response({"data": [{"__name__": "waiting"}]})
 
     source = "{{kind: prometheus, url: '{}', bearer_token: t0ken}}"

@@ -191,7 +191,7 @@ def test_keys_nobody_knows_and_wrong_types_are_named() -> None:
             {"name": "example.com", "type": "MX", "server": "8.8.8.8", "expect": 'rcode == "NOERROR"'},
         ),
         ("websocket", {"url": "wss://x.example/feed", "body": "hi"}, {"send": "hi"}),
-        ("grpc", {"url": "grpcs://x.example:443"}, {"target": "x.example:443", "tls": {}}),
+        ("grpc", {"url": "grpcs://x.example:443"}, {"host": "x.example", "port": 443, "tls": {}}),
     ],
 )
 def test_other_schemes(kind: str, endpoint: dict[str, object], expected: dict[str, object]) -> None:

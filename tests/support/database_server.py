@@ -1,0 +1,55 @@
+"""What database servers for tests have in common: they do not run as root, and hand out databases."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.servers import binary
+
+_NOBODY = 65534
+
+
+@dataclass(slots=True, kw_only=True)
+class DatabaseServer:
+    """A running server on loopback."""
+
+    port: int
+    _numbers: Iterator[int] = field(init=False, repr=False, default_factory=lambda: itertools.count(1))
+
+    def create(self) -> str:
+        """A new empty database; returns its name."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return name
+
+    def execute(self, sql: str, database: str = "") -> str:
+        """Run statements with the server's own client; returns what it prints, stripped."""
+        raise NotImplementedError
+
+
+def as_nobody() -> tuple[str, ...]:
+    """What to put before a command that must not run as root; empty for other users."""
+    if os.geteuid() != 0:
+        return ()
+    setpriv = binary("setpriv", "util-linux")
+    return (setpriv, f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups")
+
+
+def give_to_nobody(home: Path) -> None:
+    """Make a folder and the files in it the other user's, if there is one, and its parents passable."""
+    if os.geteuid() == 0:
+        for path in (home, *home.iterdir()):
+            shutil.chown(path, _NOBODY, _NOBODY)
+        let_through(home)
+
+
+def let_through(folder: Path) -> None:
+    """Make every parent passable for the other user: pytest's temporary folders are private to root."""
+    for parent in folder.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
