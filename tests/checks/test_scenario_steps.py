@@ -19,7 +19,8 @@ from checks.model import CheckResult, Database, World
 from checks.scenario import ScenarioCheck
 from checks.steps.taking import PAUSE_MAX_S, PAUSE_MIN_S
 from tests.checks.conftest import Serve
-from tests.support.databases import AnyDatabase, sqlite_database
+from tests.support.databases import AnyDatabase, server_database, sqlite_database
+from tests.support.postgres import PostgresServer
 from tests.support.redis import redis_server
 from watchdog.kinds import KINDS
 
@@ -152,12 +153,12 @@ async def test_a_value_never_becomes_sql_nor_another_argument(
     assert (result.outcome, result.because) == ("pass", "")
 
 
-async def test_a_query_that_writes_is_stopped_by_the_session(world: World, any_database: AnyDatabase) -> None:
-    if any_database.kind != "postgres":
-        pytest.skip("only PostgreSQL has a WITH that writes")
-    any_database.execute(ORDERS)
+async def test_a_query_that_writes_is_stopped_by_the_session(world: World, postgres: PostgresServer) -> None:
+    """Only PostgreSQL has a WITH that writes."""
+    database = server_database(postgres)
+    database.execute(ORDERS)
     writing = "with w as (delete from orders returning n) select n from w"
-    result = await built({"sql": writing, "database": "orders"}).run(seeing(world, any_database.database))
+    result = await built({"sql": writing, "database": "orders"}).run(seeing(world, database.database))
     assert result.outcome == "error"
     assert "read-only transaction" in result.because
 
