@@ -34,6 +34,11 @@ class Metrics:
         self.drops = counter("drops_total", "Work dropped because a limit was reached", ("what",))
         self.overruns = gauge("schedule_overruns", "Due names skipped because the turn before still ran")
         self.checks = counter("checks_total", "Check runs", ("service", "check", "outcome"))
+        self.leaked_runs = gauge(
+            "leaked_runs",
+            "Runs of a scenario that are not cleaned up though leak_after is over",
+            ("service", "check"),
+        )
         self.reads = counter("source_reads_total", "Reads of a source", ("source", "outcome"))
         self.blind_s = gauge("blind_seconds", "How long a service has had no data", ("service",))
         self.open_watches = gauge("open_watches", "Watches being judged")
