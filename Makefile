@@ -9,6 +9,8 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -q -n 3 --dist loadfile
 # More words for the demo: make demo DEMO_ARGS="--keep --seed 7"
 DEMO_ARGS ?=
+# Compiled modules are kept: otherwise every process of the tests and of the demo compiles the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo demo-campaign test test-soak-reconcile check static guards setup bench pictures clean help
 
