@@ -1,13 +1,23 @@
-"""The database servers that tests in several folders share: one each for the session."""
+"""What holds for all tests: their order, their examples, and the database servers, one for the session."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.mariadb import MariadbServer, mariadb_server
 from tests.support.postgres import PostgresServer, postgres_server
+
+# The same examples in every run, and no limit on the time of one: another process may have the processor.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The end-to-end tests first: they mostly wait, so that what computes can go on beside them."""
+    items.sort(key=lambda item: "/e2e/" not in item.nodeid)
 
 
 @pytest.fixture(scope="session")
