@@ -7,7 +7,6 @@ counts effects by key. `script` makes single requests go wrong, by the names in 
 from __future__ import annotations
 
 import asyncio
-import functools
 import gzip
 import json
 import threading
@@ -23,6 +22,9 @@ from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
 
 from watchdog.signing import SigningKeys
+
+# 20 MB of zeros, made before anybody waits for them.
+_BOMB = gzip.compress(bytes(20_000_000), compresslevel=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,13 +382,7 @@ async def _compressed_bomb(
     receiver: Receiver, request: web.Request, received: Received
 ) -> web.StreamResponse:
     reply = receiver.process(received)
-    return web.Response(status=reply.status, body=_bomb(), headers={"Content-Encoding": "gzip"})
-
-
-@functools.cache
-def _bomb() -> bytes:
-    """20 MB of zeros; made once, because who waits for an answer may not wait as long as that takes."""
-    return gzip.compress(bytes(20_000_000))
+    return web.Response(status=reply.status, body=_BOMB, headers={"Content-Encoding": "gzip"})
 
 
 def _reset(request: web.Request) -> web.StreamResponse:
