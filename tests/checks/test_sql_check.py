@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from checks.databases.sqlite import Sqlite
 from checks.model import Database, DatabaseFailed, DatabaseMismatch, DatabaseUnable, World
 from checks.sql import SqlCheck
 from tests.support.databases import ENDLESS, AnyDatabase
-from tests.support.postgres import PostgresServer, let_through
+from tests.support.postgres import PostgresServer, home_of_server
 from tests.support.servers import binary, free_port, is_listening, running, wait_until
 
 ORDERS = """
@@ -166,16 +167,16 @@ def test_a_cost_that_is_none_is_refused() -> None:
 async def test_postgres_works_behind_a_transaction_pooler(postgres: PostgresServer, tmp_path: Path) -> None:
     pgbouncer = binary("pgbouncer", "pgbouncer")
     name, port = postgres.create(), free_port()
-    settings = tmp_path / "pgbouncer.ini"
-    settings.write_text(
+    settings = (
         f"[databases]\n* = host=127.0.0.1 port={postgres.port} user=postgres\n"
         f"[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\nunix_socket_dir=\n"
         "auth_type=any\npool_mode=transaction\ndefault_pool_size=1\n"
     )
-    let_through(settings)
-    with running(
-        [*postgres.as_other, pgbouncer, str(settings)], ready=lambda: is_listening(port), log=tmp_path / "log"
-    ):
+    with ExitStack() as stack:
+        file = stack.enter_context(home_of_server()) / "pgbouncer.ini"
+        file.write_text(settings)
+        command = [*postgres.as_other, pgbouncer, str(file)]
+        stack.enter_context(running(command, ready=lambda: is_listening(port), log=tmp_path / "log"))
         database = Postgres(dsn=SecretStr(f"postgresql://postgres@127.0.0.1:{port}/{name}"))
         sql = """select n, current_setting('statement_timeout') as t
                  from generate_series(1, 3) n where n > :since"""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.postgres import NOBODY, as_nobody, let_through
+from tests.support.postgres import NOBODY, as_nobody, home_of_server
 from tests.support.servers import binary, free_port, is_listening, running
 
 PACKAGE = "mariadb-server"
@@ -74,37 +74,48 @@ class MariadbServer:
 
 @contextmanager
 def mariadb_server(folder: Path, *options: str) -> Iterator[MariadbServer]:
-    """A server in `folder`, as another user when we are root; skips where MariaDB is not installed."""
+    """A server, as another user when we are root; skips where MariaDB is not installed.
+
+    folder: where its log goes.
+    """
     install = binary("mariadb-install-db", PACKAGE)
     mariadbd = binary("mariadbd", PACKAGE)
     as_other = as_nobody()
-    home = folder / "db"
-    home.mkdir()
-    certificate = _certificate(home)
-    if as_other:
-        for path in (home, *home.iterdir()):
-            shutil.chown(path, NOBODY, NOBODY)
-        let_through(home)
-    _run(
-        *as_other,
-        install,
-        "--no-defaults",
-        "--auth-root-authentication-method=normal",
-        "--skip-test-db",
-        LOG_SIZE,
-        f"--datadir={home / 'data'}",
-        cwd=home,
-    )
-    port = free_port()
-    command = [*as_other, mariadbd, "--no-defaults", f"--datadir={home / 'data'}", f"--socket={home / 's'}"]
-    command += [f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={home / 'pid'}"]
-    command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--skip-name-resolve"]
-    # A binary log, so that a test can start a replica of it.
-    command += ["--server-id=1", f"--log-bin={home / 'binlog'}"]
-    command += ["--innodb-fast-shutdown=3", LOG_SIZE]
-    command += [f"--ssl-cert={certificate}", f"--ssl-key={home / 'key.pem'}", *options]
-    with running(command, ready=lambda: is_listening(port), log=folder / "mariadb.log", cwd=home):
-        yield MariadbServer(port=port, authority=certificate)
+    with home_of_server() as home:
+        certificate = _certificate(home)
+        if as_other:
+            for path in home.iterdir():
+                shutil.chown(path, NOBODY, NOBODY)
+        _run(
+            *as_other,
+            install,
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            LOG_SIZE,
+            f"--datadir={home / 'data'}",
+            cwd=home,
+        )
+        port = free_port()
+        command = [
+            *as_other,
+            mariadbd,
+            "--no-defaults",
+            f"--datadir={home / 'data'}",
+            f"--socket={home / 's'}",
+        ]
+        command += [f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={home / 'pid'}"]
+        command += [
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=16M",
+            "--skip-name-resolve",
+        ]
+        # A binary log, so that a test can start a replica of it.
+        command += ["--server-id=1", f"--log-bin={home / 'binlog'}"]
+        command += ["--innodb-fast-shutdown=3", LOG_SIZE]
+        command += [f"--ssl-cert={certificate}", f"--ssl-key={home / 'key.pem'}", *options]
+        with running(command, ready=lambda: is_listening(port), log=folder / "mariadb.log", cwd=home):
+            yield MariadbServer(port=port, authority=certificate)
 
 
 def _certificate(folder: Path) -> Path:

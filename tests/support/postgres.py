@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,49 +64,35 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server(folder: Path, *, tls: Pair | None = None) -> Iterator[PostgresServer]:
-    """A cluster in `folder`, as another user when we are root; skips where PostgreSQL is not installed.
+    """A cluster, as another user when we are root; skips where PostgreSQL is not installed.
 
-    tls: what it shows to who asks for TLS.
+    folder: where its log goes. tls: what it shows to who asks for TLS.
     """
     initdb = binary("initdb", PACKAGE, also_in=FOLDERS)
     as_other = as_nobody()
-    home = folder / "pg"
-    home.mkdir()
-    if as_other:
-        shutil.chown(home, NOBODY, NOBODY)
-        let_through(home)
-    subprocess.run(
-        [*as_other, initdb, "-D", str(home / "data"), "-A", "trust", "-U", "postgres", *INITDB_OPTIONS],
-        check=True,
-        capture_output=True,
-        cwd=home,
-    )
-    options = [] if tls is None else _tls_options(home, tls)
-    with _serving(home / "data", as_other, folder / "postgres.log", options) as server:
-        yield server
+    with home_of_server() as home:
+        subprocess.run(
+            [*as_other, initdb, "-D", str(home / "data"), "-A", "trust", "-U", "postgres", *INITDB_OPTIONS],
+            check=True,
+            capture_output=True,
+            cwd=home,
+        )
+        options = [] if tls is None else _tls_options(home, tls)
+        with _serving(home / "data", as_other, folder / "postgres.log", options) as server:
+            yield server
 
 
 @contextmanager
 def postgres_replica(primary: PostgresServer, folder: Path) -> Iterator[PostgresServer]:
-    """A streaming replica of that cluster."""
+    """A streaming replica of that cluster; its log goes to `folder`."""
     basebackup = binary("pg_basebackup", PACKAGE, also_in=FOLDERS)
-    home = folder / "pg"
-    home.mkdir()
-    if primary.as_other:
-        shutil.chown(home, NOBODY, NOBODY)
-        let_through(home)
-    where = ["-D", str(home / "data"), "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
-    command = [
-        *primary.as_other,
-        basebackup,
-        *where,
-        "--write-recovery-conf",
-        "--checkpoint=fast",
-        "--no-sync",
-    ]
-    subprocess.run(command, check=True, capture_output=True, cwd=home)
-    with _serving(home / "data", primary.as_other, folder / "postgres.log") as server:
-        yield server
+    with home_of_server() as home:
+        command = [*primary.as_other, basebackup, "-D", str(home / "data"), "-h", "127.0.0.1"]
+        command += ["-p", str(primary.port), "-U", "postgres"]
+        command += ["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+        subprocess.run(command, check=True, capture_output=True, cwd=home)
+        with _serving(home / "data", primary.as_other, folder / "postgres.log") as server:
+            yield server
 
 
 @contextmanager
@@ -150,8 +137,14 @@ def as_nobody() -> tuple[str, ...]:
     return (setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 
-def let_through(folder: Path) -> None:
-    """Make every parent passable for the other user: pytest's temporary folders are private to root."""
-    for parent in folder.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
+@contextmanager
+def home_of_server() -> Iterator[Path]:
+    """A temporary folder of the user that `as_nobody` stands for, where that user may go.
+
+    Not one of pytest's: those of root are private, and every pytest that root starts makes them so again.
+    """
+    with tempfile.TemporaryDirectory(prefix="server-") as name:
+        home = Path(name)
+        if os.geteuid() == 0:
+            shutil.chown(home, NOBODY, NOBODY)
+        yield home
