@@ -429,6 +429,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
 }
 
 
+def patience_s(behaviour: str) -> float:
+    """A deadline for who sends: short for an answer that never ends, else more than a busy machine needs."""
+    return 1.0 if behaviour in ("hangs", "hangs after", "body never ends") else 10.0
+
+
 @contextmanager
 def in_thread(*receivers: Receiver) -> Iterator[None]:
     """Run receivers beside a test that is not asynchronous, or whose loop is busy watching a process."""
