@@ -39,7 +39,10 @@ def test_root_deviance_is_close_to_the_normal_score_of_few_events() -> None:
     n, p = 200.0, 0.005
     exact = stats.norm.ppf(stats.binom.cdf(k - 1, 200, p) + 0.5 * stats.binom.pmf(k, 200, p))
     assert np.max(np.abs(root_deviance(k, np.full(5, n), np.array(p)) - exact)) < 0.25
-    assert np.isnan(root_deviance(np.zeros(1), np.zeros(1), np.array(p)))[0]
+
+
+def test_no_requests_are_no_deviation_but_a_missing_one() -> None:
+    assert np.isnan(root_deviance(np.zeros(1), np.zeros(1), np.array(0.005)))[0]
 
 
 def test_pairs_that_say_nothing_are_missing() -> None:
