@@ -4,11 +4,13 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Three workers on two cores, because the end-to-end tests mostly wait; a file's tests stay together because
-# they share its servers.
-PYTEST_ARGS ?= -q -n 3 --dist loadfile
+# More workers than two cores, because the end-to-end tests, which tests/conftest.py puts first, mostly wait; a
+# file's tests stay together because they share its servers.
+PYTEST_ARGS ?= -q -n 4 --dist loadfile --no-loadscope-reorder
 # More words for the demo: make demo DEMO_ARGS="--keep --seed 7"
 DEMO_ARGS ?=
+# Compiled modules are kept: otherwise every process of the tests and of the demo compiles the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo demo-campaign test test-soak-reconcile check static guards setup bench pictures clean help
 

@@ -25,7 +25,7 @@ import dns.reversename
 from dns.rdtypes.txtbase import TXTBase
 
 from checks.blame import Problem, blame
-from checks.expressions.expression import Expression
+from checks.expressions.expression import Expression, compiled
 from checks.expressions.values import SHOWN_CHARS_MAX, show
 from checks.model import CheckResult, World
 from checks.text import finish
@@ -69,10 +69,7 @@ class DnsCheck:
         self._question = _question(self.name, self.type)
         self._server = None if self.server is None else _address(self.server)
         self._resolv_conf = "/etc/resolv.conf"
-        try:
-            self._expect = Expression(self.expect, VARIABLES)
-        except ValueError as error:
-            raise ValueError(f"expect: {error}") from None
+        self._expect = compiled("expect", self.expect, VARIABLES)
         self._same_as = None
         if self.same_as is not None:
             if not self.same_as:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from checks.blame import Problem
-from checks.expressions.expression import Expression
+from checks.expressions.expression import Expression, compiled
 from checks.model import CheckResult, World
 from checks.text import Mask, finish
-from checks.web.exchange import Answer, cookie_jar, trace_id
-from checks.web.request import Request, compiled
+from checks.web.exchange import VARIABLES, Answer, cookie_jar, trace_id
+from checks.web.request import Request
 
 
 @dataclass(slots=True, kw_only=True, repr=False)
@@ -35,7 +35,7 @@ class HttpCheck(Request):
             raise ValueError(
                 f"{self.method.lower()}: only {{run_id}} can be filled in here; use kind scenario"
             )
-        self._expect = compiled("expect", self.expect)
+        self._expect = compiled("expect", self.expect, VARIABLES)
         if self.keep_alive:
             self._refuse_what_needs_a_new_connection()
         # Tokens change from run to run, everything else that is secret does not.

@@ -109,6 +109,41 @@ class Beats(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cleanup:
+    """What one run of a check has created and not removed yet.
+
+    run_id: of that run; whoever cleans up after it sends it again. steps: what is still to be done, as
+    `DELETE https://shop.example/orders/{order}`. values: of its places, as JSON has them; never a secret.
+    since_at: epoch seconds. because: why the newest try failed, empty before.
+    """
+
+    run_id: str
+    steps: tuple[str, ...]
+    values: Mapping[str, Any]
+    since_at: float
+    because: str = ""
+
+
+class Cleanups(Protocol):
+    """What the runs of one check still have to clean up, kept over a crash.
+
+    Every method raises DatabaseUnable if that cannot be read or written now.
+    """
+
+    async def pending(self) -> Sequence[Cleanup]:
+        """All of them, oldest first."""
+        ...
+
+    async def keep(self, cleanup: Cleanup) -> None:
+        """Durable when it returns; replaces what was kept of the same run."""
+        ...
+
+    async def settle(self, run_id: str, left: Sequence[str], because: str) -> None:
+        """It was tried, and these steps are left; forgotten if none is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """Everything outside a check: handed in, so that a test can hand in another.
 
@@ -117,6 +152,7 @@ class World:
     timeout_s: how long the world may take to answer; a check ends itself by it, so that it can say whether
     the target (`fail`) or our own limit (`error`) was the cause. See `deadline_s` for the caller's side.
     beats: reports for this check, None where nobody takes any in.
+    cleanups: what this check has to clean up, None where nobody keeps that.
     """
 
     http: aiohttp.ClientSession
@@ -127,6 +163,7 @@ class World:
     run_id: str
     timeout_s: float = 10.0
     beats: Beats | None = None
+    cleanups: Cleanups | None = None
 
 
 class Check(Protocol):

@@ -11,7 +11,7 @@ from decimal import Decimal
 from checks.blame import Problem
 from checks.databases.asking import ask
 from checks.databases.statement import places, refuse_unless_query
-from checks.expressions.expression import Expression
+from checks.expressions.expression import Expression, compiled
 from checks.expressions.values import plain, show_discreetly
 from checks.model import CheckResult, Outcome, Row, World
 from checks.text import finish
@@ -43,13 +43,12 @@ class SqlCheck:
         except ValueError as error:
             raise ValueError(f"query: {error}") from None
         if unknown := places(self.query):
-            raise ValueError(f"query: :{min(unknown)} has no value here; only kind reconcile has parameters")
+            raise ValueError(
+                f"query: :{min(unknown)} has no value here; write it out, or use a step of kind scenario"
+            )
         if not 1 <= self.rows_max <= 10_000:
             raise ValueError("rows_max: write a number from 1 to 10000")
-        try:
-            self._expect = Expression(self.expect, VARIABLES)
-        except ValueError as error:
-            raise ValueError(f"expect: {error}") from None
+        self._expect = compiled("expect", self.expect, VARIABLES)
 
     async def run(self, world: World) -> CheckResult:
         """Observe once; see `Check.run`."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 from checks.blame import UNKNOWN_ISSUER, Problem, blame
-from checks.expressions.expression import Expression
+from checks.expressions.expression import Expression, compiled
 from checks.model import CheckResult, Outcome, World
 from checks.text import finish
 from checks.web.exchange import RESOLVING
@@ -67,10 +67,7 @@ class TlsCheck(Tls):
     def __post_init__(self) -> None:
         Tls.__post_init__(self)
         refuse_address(self.host, self.port)
-        try:
-            self._expect = Expression(self.expect, VARIABLES)
-        except ValueError as error:
-            raise ValueError(f"expect: {error}") from None
+        self._expect = compiled("expect", self.expect, VARIABLES)
 
     async def run(self, world: World) -> CheckResult:
         """Observe once; see `Check.run`."""

@@ -16,12 +16,12 @@ from pydantic import SecretStr
 from yarl import URL
 
 from checks.blame import Problem
-from checks.expressions.expression import Expression, Judgement
+from checks.expressions.expression import Expression, Judgement, compiled
 from checks.expressions.values import parse_json, show
 from checks.model import CheckResult, Outcome, World
 from checks.text import Mask, finish, telling_values
 from checks.web.exchange import RESOLVING, Stages, blame_exchange, identity, open_session, trace_id
-from checks.web.request import bare, refuse_headers, secrets_of
+from checks.web.request import refuse_headers, secrets_of, shown_url
 from checks.wire.handshake import WATCHER
 from checks.wire.trust import system_trust
 
@@ -74,10 +74,7 @@ class WebsocketCheck:
             )
         except (TypeError, ValueError) as error:
             raise ValueError(f"send: cannot be sent as JSON ({error})") from None
-        try:
-            self._expect = Expression("true" if self.expect is None else self.expect, VARIABLES)
-        except ValueError as error:
-            raise ValueError(f"expect: {error}") from None
+        self._expect = compiled("expect", "true" if self.expect is None else self.expect, VARIABLES)
         # Read now, because it takes longer than the loop should wait.
         system_trust()
         self._mask = Mask([*secrets_of(self.url, self.headers), *telling_values(self.send)])
@@ -91,7 +88,7 @@ class WebsocketCheck:
                 problem = await self._visit(session, world, visit)
         finally:
             WATCHER.reset(watching)
-        place = bare(self.url)
+        place = shown_url(self.url)
         outcome: Outcome = problem.outcome if problem else "pass"
         return finish(
             outcome,
@@ -212,7 +209,7 @@ def _refuse_url(url: str) -> None:
     except ValueError:
         is_complete = False
     if not is_complete:
-        raise ValueError(f"url: {bare(url)!r} is not a WebSocket URL; write wss://host/path")
+        raise ValueError(f"url: {shown_url(url)!r} is not a WebSocket URL; write wss://host/path")
 
 
 def _plain(headers: Mapping[str, SecretStr]) -> dict[str, str]:

@@ -12,10 +12,10 @@ from pydantic_core import ErrorDetails
 from config.errors import Problem
 from config.reading import Keys, Tree, dotted
 from config.schema import SELECTOR_KEYS, SELECTORS
-from config.shape import at, fields_of
+from config.shape import along, at, fields_of
 
 # Keys whose value is an assertion: what a plug-in says of them concerns an expression.
-_EXPRESSIONS = frozenset({"expect", "done"})
+_EXPRESSIONS = frozenset({"expect", "until", "done"})
 _ONE_OF = {
     "sources": "source",
     "databases": "database",
@@ -38,7 +38,7 @@ def problem_of(
     full = (*prefix, *path)
     kind = error["type"]
     if kind == "extra_forbidden":
-        known = [*fields_of(at(shape, path[:-1])), *(extra_keys if len(path) == 1 else ())]
+        known = [*fields_of(along(shape, error["loc"][:-1])), *(extra_keys if len(path) == 1 else ())]
         return unknown_key(full, known, tree)
     if is_key:
         return tree.problem(

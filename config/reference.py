@@ -153,8 +153,8 @@ def _type(value: dict[str, Any]) -> str:
         return f"`{value['const']}`"
     if "enum" in value:
         return ", ".join(f"`{option}`" for option in value["enum"])
-    if "anyOf" in value:
-        return " or ".join(dict.fromkeys(_type(option) for option in value["anyOf"]))
+    if alternatives := value.get("anyOf") or value.get("oneOf"):
+        return " or ".join(dict.fromkeys(map(_type, alternatives)))
     if value.get("format") == "password":
         return "secret"
     if value.get("type") == "array":

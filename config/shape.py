@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, Tag
 from pydantic.fields import FieldInfo
 
 from config.reading import Keys
@@ -25,11 +25,13 @@ def options(shape: Any) -> list[Any]:
 
 
 def fields_of(shape: Any) -> dict[str, FieldInfo]:
-    """The fields of a model by the key they have in YAML; empty where the shape is no model."""
-    for option in options(shape):
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            return {field.alias or name: field for name, field in option.model_fields.items()}
-    return {}
+    """The fields by the key they have in YAML, of every model that may stand there; empty where none may."""
+    return {
+        field.alias or name: field
+        for option in options(shape)
+        if isinstance(option, type) and issubclass(option, BaseModel)
+        for name, field in option.model_fields.items()
+    }
 
 
 def below(shape: Any, key: str | int) -> Any:
@@ -53,6 +55,24 @@ def at(shape: Any, path: Keys) -> Any:
             return None
         shape = below(shape, key)
     return shape
+
+
+def along(shape: Any, loc: Iterable[int | str]) -> Any:
+    """The type at the place of a pydantic error, whose path names the members of unions, too."""
+    for part in loc:
+        shape = _member(shape, part) or below(shape, part) or shape
+    return shape
+
+
+def _member(shape: Any, tag: int | str) -> Any:
+    """The member of a union that is tagged so, None if there is none."""
+    inner, notes = (
+        (get_args(shape)[0], get_args(shape)[1:]) if get_origin(shape) is Annotated else (shape, ())
+    )
+    if any(isinstance(note, Tag) and note.tag == tag for note in notes):
+        return inner
+    parts = get_args(inner) if get_origin(inner) in (Union, types.UnionType) else ()
+    return next((found for part in parts if (found := _member(part, tag)) is not None), None)
 
 
 def secret_paths(shape: Any, value: Any, path: Keys = ()) -> Iterator[Keys]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from detectors.baseline import Baseline, fit_baseline, history_residuals, least_change
 from detectors.bernoulli import log_bets
-from detectors.controls import choose_beta, company_of, mean_of, take_off
+from detectors.controls import company_of, mean_of
 from detectors.door import ends_of
 from detectors.effect import expected_band
-from detectors.innovations import fit_noise
+from detectors.innovations import Noise, fit_noise
 from detectors.model import BoolArray, Calibration, FloatArray, SeriesSpec
 from detectors.onset import onset_evidence
 from detectors.panel import LIMIT, Beside, Measured, Panel
@@ -22,6 +23,7 @@ from detectors.scores import clean_pairs
 from detectors.tape import Tape
 
 _DAY_S = 86400.0
+_NOISE_MIN = 1e-3  # s.d. of an innovation of the controls' mean, in s.d.
 
 
 class Subject:
@@ -50,9 +52,6 @@ class Subject:
         fitted = [fit_baseline(c, h, self._end_at, plan) for c, h in controls]
         self.controls = [c for c in fitted if not c.error and c.spec.kind != "probe"]
         self.places = [i for i, c in enumerate(fitted) if not c.error and c.spec.kind != "probe"]
-        self.beta, self.noise, self.control_noise = 0.0, self.base.noise, self.base.noise
-        if self.controls and not self.base.error and not self.is_probe:
-            self._fit_controls()
         self.past: Past | None = None
         self.beside: Past | None = None
         self.joint = self.beside_joint = 1.0
@@ -68,7 +67,7 @@ class Subject:
         self.level, self.behind = (a[:1] for a in self.base.levels(here))
         self.control_levels = [c.levels(here)[0][:1] for c in self.controls]
         self._panel: tuple[Panel, int] | None = None
-        self._residuals: tuple[int, FloatArray, FloatArray, FloatArray] | None = None
+        self._residuals: tuple[int, FloatArray, FloatArray] | None = None
 
     @property
     def is_probe(self) -> bool:
@@ -159,34 +158,6 @@ class Subject:
         worse = np.array([before + score.sign * least_change(self.spec, before)])
         return abs(float(score.of(worse)[0]) - level)
 
-    def _fit_controls(self) -> None:
-        target = history_residuals(self.base)
-        control = mean_of([history_residuals(c) for c in self.controls])
-        floor = 1e-3
-        self.control_noise = fit_noise(control, floor)
-        self.beta = choose_beta(target, control)
-        if self.beta > 0.0:
-            self.noise = fit_noise(take_off(target, control, self.beta), floor)
-
-    def _mixed(
-        self,
-        raw: FloatArray,
-        season: FloatArray,
-        level: FloatArray,
-        controls: Sequence[tuple[FloatArray, ...]],
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """(r with controls taken off, w, mean control r) for samples of any leading shape."""
-        plain, w = self.base.residuals(level, raw, season)
-        if not controls:
-            return plain, w, np.full_like(plain, np.nan)
-        control = mean_of(
-            [
-                c.residuals(lev, samples, part)[0]
-                for c, (samples, part, lev) in zip(self.controls, controls, strict=True)
-            ]
-        )
-        return take_off(plain, control, self.beta), w, control
-
     def advance(self, raw: FloatArray, controls: Sequence[FloatArray]) -> None:
         """Keep the samples of the tick its panel has just taken: shape (width,), NaN = missing; and one per
         control, in order."""
@@ -245,40 +216,26 @@ class Subject:
             return np.zeros(len(ticks))
         return base.profile.at(self.plan.end_at + (ticks + 1) * self.plan.step_s)
 
-    def residuals(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """(residuals with controls taken off, weights, mean residual of the controls), each of one per tick.
-
-        Of a probe: share of failures, runs, NaN.
-        """
+    def residuals(self) -> tuple[FloatArray, FloatArray]:
+        """(residuals, weights), each of one per tick. Of a probe: share of failures, runs."""
         if self._residuals is None or self._residuals[0] != len(self.raw):
             self._residuals = len(self.raw), *self._made_residuals()
         return self._residuals[1:]
 
-    def _made_residuals(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        raw, count = self.raw.rows, len(self.raw)
+    def _made_residuals(self) -> tuple[FloatArray, FloatArray]:
+        raw = self.raw.rows
         if self.is_probe:
             failed, run = clean_pairs(raw)
-            share = np.where(run > 0.0, failed / np.maximum(run, 1.0), np.nan)
-            return share, run, np.full(count, np.nan)
-        parts = [
-            (tape.rows, self.season_of(c, 0), np.repeat(lev, count))
-            for c, tape, lev in zip(self.controls, self.control_raw, self.control_levels, strict=True)
-        ]
-        return self._mixed(raw, self.season_of(self.base, 0), np.repeat(self.level, count), parts)
+            return np.where(run > 0.0, failed / np.maximum(run, 1.0), np.nan), run
+        return self.base.residuals(np.repeat(self.level, len(raw)), raw, self.season_of(self.base, 0))
 
-    def _lookback(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The same of the last ticks of the history, in which an onset may lie."""
-        back = min(self.plan.lookback, len(self._end_at))
-        past = slice(len(self._end_at) - back, len(self._end_at))
-        return self._mixed(
-            self.base.raw[past],
-            self.base.season[past],
-            np.repeat(self.level, back),
-            [
-                (c.raw[past], c.season[past], np.repeat(lev, back))
-                for c, lev in zip(self.controls, self.control_levels, strict=True)
-            ],
-        )
+    def _with_lookback(self, base: Baseline, level: FloatArray, tape: Tape) -> tuple[FloatArray, FloatArray]:
+        """(residuals, weights) of one series, from the last ticks of the history on: onsets may lie there."""
+        n = len(self._end_at)
+        past = slice(n - min(self.plan.lookback, n), n)
+        raw = np.concatenate([base.raw[past], tape.rows])
+        season = np.concatenate([base.season[past], self.season_of(base, 0)])
+        return base.residuals(np.repeat(level, len(raw)), raw, season)
 
     def onset_series(self) -> tuple[FloatArray, FloatArray]:
         """(log evidence of an onset at each tick, end of the tick), lookback first, then all ticks so far."""
@@ -289,15 +246,26 @@ class Subject:
             failed, run = (np.cumsum(c[::-1])[::-1] for c in clean_pairs(raw))
             evidence = log_bets(failed, run, np.repeat(self.level, len(raw)))
         else:
-            r, w, _ = (np.concatenate(pair) for pair in zip(self._lookback(), self.residuals(), strict=True))
+            r, w = self._with_lookback(self.base, self.level, self.raw)
             back = len(r) - len(self.raw)
-            evidence = onset_evidence(self.noise, r, w)
+            evidence = onset_evidence(self.base.noise, r, w)
         return evidence, np.concatenate([self._end_at[len(self._end_at) - back :], ticks])
 
     def control_evidence(self) -> FloatArray:
         """Log evidence that the controls moved together, for each tick of `onset_series`."""
-        r = np.concatenate([self._lookback()[2], self.residuals()[2]])
-        return onset_evidence(self.control_noise, r, np.ones(len(r), dtype=np.float64))
+        r = mean_of(
+            [
+                self._with_lookback(control, level, tape)[0]
+                for control, level, tape in zip(
+                    self.controls, self.control_levels, self.control_raw, strict=True
+                )
+            ]
+        )
+        return onset_evidence(self._control_noise, r, np.ones(len(r), dtype=np.float64))
+
+    @cached_property
+    def _control_noise(self) -> Noise:
+        return fit_noise(mean_of([history_residuals(c) for c in self.controls]), _NOISE_MIN)
 
     def seen_ticks(self) -> FloatArray:
         """Which ticks so far held data, shape (ticks,), bool as 0 or 1."""

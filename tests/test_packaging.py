@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     else:
         pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
         command = [*pip, "--wheel-dir", str(out), str(source)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    # The build backend is used once: pip need not compile it. 0, as in test_dockerfile.py.
+    env = {**os.environ, "PIP_NO_COMPILE": "0"}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
     if "hatchling" in ran.stderr and ran.returncode != 0:
         pytest.skip(
             f"the package index did not give the build backend: {ran.stderr.strip().splitlines()[-1]}"

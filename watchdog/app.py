@@ -30,6 +30,7 @@ from watchdog.bursts import Bursts
 from watchdog.calendar import run_calendar
 from watchdog.checkalerts import CheckAlerts
 from watchdog.checking import Checker, checker
+from watchdog.cleanups import Cleaner, cleanups_for
 from watchdog.clock import Clock, SystemClock
 from watchdog.closing import Closing
 from watchdog.deploys.version import VersionReader
@@ -105,6 +106,7 @@ class Parts:
     between: Between
     pulse: Pulse
     reports: Reports
+    cleaner: Cleaner
     outbox: Outbox
     port: int
 
@@ -118,6 +120,7 @@ class Parts:
             ("between", self.between.run()),
             ("pulse", self.pulse.run()),
             ("reports", self.reports.run()),
+            ("cleaner", self.cleaner.run()),
             ("outbox", self.outbox.run()),
         ]
 
@@ -214,9 +217,15 @@ async def wired(
         await check_alerts.load()
         checking = await stack.enter_async_context(
             checker(
-                loaded.databases, clock, heartbeats.beats_for, SelfCheck(settings.self_check.targets, clock)
+                loaded.databases,
+                clock,
+                heartbeats.beats_for,
+                SelfCheck(settings.self_check.targets, clock),
+                lambda check: cleanups_for(store, plans, check),
             )
         )
+        cleaner = Cleaner(plans=plans, store=store, clock=clock, metrics=metrics, clean=checking.clean)
+        await cleaner.release(now)
         pipeline = Pipeline(
             clock=clock,
             checks={check.due_name: check for plan in plans.values() for check in plan.checks},
@@ -349,6 +358,7 @@ async def wired(
             between=between,
             pulse=pulse,
             reports=reports,
+            cleaner=cleaner,
             outbox=outbox,
             port=bound,
         )

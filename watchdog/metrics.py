@@ -36,6 +36,11 @@ class Metrics:
         self.checks = counter("checks_total", "Check runs", ("service", "check", "outcome"))
         self.informing = gauge("informing_series", "Readings of checks that are kept and may not act")
         self.dropped_readings = gauge("dropped_readings", "Readings of checks not taken, since the start")
+        self.leaked_runs = gauge(
+            "leaked_runs",
+            "Runs of a scenario that are not cleaned up though leak_after is over",
+            ("service", "check"),
+        )
         self.reads = counter("source_reads_total", "Reads of a source", ("source", "outcome"))
         self.blind_s = gauge("blind_seconds", "How long a service has had no data", ("service",))
         self.open_watches = gauge("open_watches", "Watches being judged")

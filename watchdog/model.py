@@ -267,6 +267,26 @@ HeartbeatState = Literal["awaited", "start", "success", "fail"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PendingCleanup:
+    """What one run of the check `name` has created and not removed yet; see `checks.model.Cleanup`.
+
+    attempts: how often it was tried again after the run.
+    next_attempt_at: when somebody else than the run itself may try; epoch seconds.
+    """
+
+    run_id: str
+    environment: str
+    service: str
+    name: str
+    steps: tuple[str, ...]
+    values: Mapping[str, Any]
+    since_at: float
+    attempts: int
+    because: str
+    next_attempt_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     """What a job reported of one of its runs to the check `name`, at the time we heard it.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +34,11 @@ APPLICATION_NAME = "deploy-watchdog"
 # Classes of SQLSTATE (PostgreSQL manual, appendix A) in which the server refused or broke: connection
 # exceptions, no resources, operator intervention, system errors, internal errors.
 _SERVER_TROUBLE = frozenset({"08", "53", "57", "58", "XX"})
+# Types of a place, and what an answer may give for it: a key is a text in JSON and a number in the table, or
+# the other way.
+_INTEGERS = frozenset({"int2", "int4", "int8"})
+_TEXTS = frozenset({"text", "varchar"})
+_DIGITS = re.compile(r"-?[0-9]{1,18}")
 _INSUFFICIENT_PRIVILEGE = "42501"
 _QUERY_CANCELED = "57014"
 
@@ -143,7 +149,11 @@ class Postgres:
 
 
 def _fitted(value: Any, kind: str) -> Any:
-    """Epoch seconds, or a decimal, as the type the server inferred for the place."""
+    """Epoch seconds, a decimal or a number that is a text, as the type the server inferred for the place."""
+    if isinstance(value, str) and kind in _INTEGERS and _DIGITS.fullmatch(value):
+        return int(value)
+    if type(value) is int and kind in _TEXTS:
+        return str(value)
     if isinstance(value, Decimal) and kind != "numeric":
         return float(value) if kind in ("float4", "float8") else int(value)
     if not isinstance(value, float):
@@ -155,11 +165,11 @@ def _fitted(value: Any, kind: str) -> Any:
             return datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
         case "date":
             return datetime.fromtimestamp(value, UTC).date()
-        case "int2" | "int4" | "int8":
+        case _ if kind in _INTEGERS:
             return int(value)
         case "numeric":
             return Decimal(repr(value))
-        case "text" | "varchar":
+        case _ if kind in _TEXTS:
             return datetime.fromtimestamp(value, UTC).isoformat()
     return value
 

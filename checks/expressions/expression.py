@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from cel_expr_python import cel
 
+from checks.blame import Problem
 from checks.expressions.cel_ast import Call, Const, Node, children, read
 from checks.expressions.guard import Guard
 from checks.expressions.values import plain, show
@@ -108,6 +109,24 @@ class Expression:
                 wrong.append(_sentence(text, "is false", seen, shown))
         # Where a term is false, one that could not be told is usually its consequence.
         return "; ".join((wrong or untold)[:TERMS_SHOWN_MAX])
+
+
+def compiled(key: str, text: str, variables: Mapping[str, str]) -> Expression:
+    """The expression of one key; ValueError names the key."""
+    try:
+        return Expression(text, variables)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def problem_of(
+    expression: Expression, values: Mapping[str, Any], place: str, shown: Callable[[Any], str] = show
+) -> Problem | None:
+    """None if the expression holds on these values. place: names in messages what was judged."""
+    judgement = expression.judge(values, shown)
+    if judgement.kind == "true":
+        return None
+    return Problem("error" if judgement.kind == "too_much" else "fail", f"{place}: {judgement.because}")
 
 
 @dataclass(frozen=True, slots=True)

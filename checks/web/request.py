@@ -15,12 +15,12 @@ from pydantic import SecretStr
 from yarl import URL
 
 from checks.blame import Problem
-from checks.expressions.expression import Expression
+from checks.expressions.expression import Expression, problem_of
 from checks.expressions.values import parse_json, show
 from checks.model import World
 from checks.text import is_telling, telling_values
 from checks.web.auth import Auth, NoCredentials
-from checks.web.exchange import VARIABLES, Answer, Outgoing, exchange, identity
+from checks.web.exchange import Answer, Outgoing, exchange, identity
 from checks.web.route import Route, refuse_route
 from checks.wire.trust import Tls, system_trust
 
@@ -156,7 +156,7 @@ class Request:
 
     def place(self) -> str:
         """Method and URL as written, placeholders included, without credentials and query."""
-        return f"{self.method} {bare(self.url)}"
+        return f"{self.method} {shown_url(self.url)}"
 
     def secrets(self) -> list[str]:
         """Everything in this request that must not come out in text, tokens of the last runs included."""
@@ -190,13 +190,13 @@ class Request:
                 raise Unfillable(f"{{{name}}} is {text!r}, which cannot stand in a URL")
             return quote(text, safe="")
 
-        return URL(_fill(self.url, values, quoted))
+        return URL(fill(self.url, values, quoted))
 
     def filled_headers(self, values: Values) -> dict[str, str]:
         """The headers with placeholders replaced; raises Unfillable for a value with a line break."""
         filled = {}
         for name, secret in self.headers.items():
-            filled[name] = _fill(secret.get_secret_value(), values)
+            filled[name] = fill(secret.get_secret_value(), values)
             if _LINE_BREAK.search(filled[name]):
                 raise Unfillable(f"the value for header {name} holds a line break")
         names = {name.lower() for name in filled}
@@ -206,7 +206,7 @@ class Request:
 
     def filled_cookies(self, values: Values) -> dict[str, str]:
         """The cookies with placeholders replaced; raises Unfillable for a value that no cookie can have."""
-        filled = {name: _fill(secret.get_secret_value(), values) for name, secret in self.cookies.items()}
+        filled = {name: fill(secret.get_secret_value(), values) for name, secret in self.cookies.items()}
         for name, value in filled.items():
             if not _COOKIE_VALUE.fullmatch(value):
                 raise Unfillable(f"the value for cookie {name} cannot be sent as one")
@@ -222,7 +222,7 @@ class Request:
         if self.form is not None:
             return urlencode(_fill_json(self.form, values)).encode()
         if self.body is not None:
-            return _fill(self.body, values).encode()
+            return fill(self.body, values).encode()
         return None
 
     async def send(
@@ -351,7 +351,7 @@ def refuse_headers(headers: Mapping[str, SecretStr]) -> None:
             raise ValueError(f"headers: {name!r} or its value cannot be sent as an HTTP header")
 
 
-def bare(url: str) -> str:
+def shown_url(url: str) -> str:
     """The URL without credentials, query and fragment."""
     return re.sub("//[^/@]*@", "//", url.partition("?")[0].partition("#")[0])
 
@@ -380,10 +380,7 @@ def judge(answer: Answer, expect: Expression, extra: Values, place: str) -> Prob
             values["json"] = parse_json(answer.body or b"")
         except ValueError as error:
             return Problem("fail", f"{place}: the body is not JSON ({error}), status {answer.status}")
-    judgement = expect.judge(values)
-    if judgement.kind == "true":
-        return None
-    return Problem("error" if judgement.kind == "too_much" else "fail", f"{place}: {judgement.because}")
+    return problem_of(expect, values, place)
 
 
 def _refused_operation(answer: Answer, place: str) -> Problem | None:
@@ -405,20 +402,12 @@ def _refused_operation(answer: Answer, place: str) -> Problem | None:
     return Problem("fail", f"{place}: the answer holds GraphQL errors, the first: {show(message)}")
 
 
-def compiled(key: str, text: str, extra: Mapping[str, str] | None = None) -> Expression:
-    """The expression of one key over an HTTP answer; ValueError names the key."""
-    try:
-        return Expression(text, {**VARIABLES, **(extra or {})})
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-
-
 def as_text(value: Any) -> str:
     """An extracted value as it stands in a URL, header or text."""
     return value if isinstance(value, str) else json_module.dumps(value)
 
 
-def _fill(template: str, values: Values, text_of: Callable[[str], str] | None = None) -> str:
+def fill(template: str, values: Values, text_of: Callable[[str], str] | None = None) -> str:
     """Replaces the placeholders that have a value; other braces are just braces."""
     spell = text_of or (lambda name: as_text(values[name]))
     return PLACEHOLDER.sub(lambda match: spell(match[1]) if match[1] in values else match[0], template)
@@ -428,9 +417,9 @@ def _fill_json(document: Any, values: Values) -> Any:
     match document:
         case str():
             whole = PLACEHOLDER.fullmatch(document)
-            return values[whole[1]] if whole and whole[1] in values else _fill(document, values)
+            return values[whole[1]] if whole and whole[1] in values else fill(document, values)
         case Mapping():
-            return {_fill(str(key), values): _fill_json(inner, values) for key, inner in document.items()}
+            return {fill(str(key), values): _fill_json(inner, values) for key, inner in document.items()}
         case list() | tuple():
             return [_fill_json(inner, values) for inner in document]
     return document

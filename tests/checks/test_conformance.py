@@ -40,13 +40,27 @@ except OSError as error:
 sys.exit(0 if said == b"PONG" else 2)
 """
 
-# Kind -> its configuration, such that it needs a right answer from that loopback port to pass.
+# Kind -> its configuration, such that it needs a right answer from that loopback port to pass. A second word
+# tells several configurations of a kind apart.
 FACTORIES: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "http": lambda port: {"get": f"http://127.0.0.1:{port}/", "expect": "json.ok"},
     "scenario": lambda port: {
         "steps": [{"get": f"http://127.0.0.1:{port}/", "expect": "json.ok"}],
         "cleanup": [{"delete": f"http://127.0.0.1:{port}/"}],
         "cleanup_timeout_s": TIMEOUT_S,
+    },
+    "scenario sql": lambda _: {
+        "steps": [{"sql": QUERY, "database": "peer", "expect": "row.key == 1"}],
+    },
+    "scenario redis": lambda port: {
+        "steps": [
+            {
+                "redis": ["PING"],
+                "url": f"redis://127.0.0.1:{port}/0",
+                "until": 'value == "PONG"',
+                "within": "100ms",
+            }
+        ],
     },
     "tcp": lambda port: {"host": "127.0.0.1", "port": port, "send": "PING", "expect": "PONG"},
     "tls": lambda port: {"host": "127.0.0.1", "port": port},
@@ -176,7 +190,7 @@ async def listening(talk: Talk) -> AsyncIterator[tuple[int, asyncio.Event]]:
 
 def built(kind: str, port: int, world: World, peer: str = "postgres") -> tuple[Check, World]:
     """A check of the kind that looks at the port, and the world it runs in."""
-    check: Check = TypeAdapter(CHECKS[kind]).validate_python(FACTORIES[kind](port))
+    check: Check = TypeAdapter(CHECKS[kind.partition(" ")[0]]).validate_python(FACTORIES[kind](port))
     return check, replace(world, databases={"peer": PEERS[peer](port)}, timeout_s=TIMEOUT_S)
 
 
@@ -221,7 +235,7 @@ def sound(result: CheckResult) -> None:
 
 
 def test_every_kind_is_covered() -> None:
-    assert FACTORIES.keys() | WITHOUT_PEER == CHECKS.keys()
+    assert {kind.partition(" ")[0] for kind in FACTORIES} | WITHOUT_PEER == CHECKS.keys()
     assert not FACTORIES.keys() & WITHOUT_PEER
 
 

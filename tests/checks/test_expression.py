@@ -173,7 +173,7 @@ JSON = st.recursive(
 )
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(document=JSON, path=st.lists(st.sampled_from("abc"), min_size=1, max_size=3))
 def test_the_guard_agrees_with_a_plain_look_up(document: Any, path: list[str]) -> None:
     found: Any = document
@@ -185,7 +185,7 @@ def test_the_guard_agrees_with_a_plain_look_up(document: Any, path: list[str]) -
     assert kind == ("true" if is_there else "absent")
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(document=JSON)
 def test_plain_values_are_what_the_library_can_take(document: Any) -> None:
     assert judge("type(json) == type(json)", json=plain(document))[0] == "true"

@@ -21,7 +21,7 @@ from tests.support.mariadb import MariadbServer
 from tests.support.servers import free_port, wait_until
 
 
-async def query(dsn: str, sql: str, *, timeout_s: float = 5.0, rows_max: int = 100, **params: Any) -> Any:
+async def query(dsn: str, sql: str, *, timeout_s: float = 30.0, rows_max: int = 100, **params: Any) -> Any:
     return await Mysql(dsn=SecretStr(dsn)).query(sql, params, timeout_s=timeout_s, rows_max=rows_max)
 
 
@@ -210,7 +210,7 @@ async def test_no_session_is_left_behind(mariadb: MariadbServer) -> None:
     name = mariadb.create()
     database = Mysql(dsn=SecretStr(mariadb.dsn(name)))
     many = "select seq from seq_1_to_100000"
-    asked = (database.query(many, {}, timeout_s=5.0, rows_max=10) for _ in range(6))
+    asked = (database.query(many, {}, timeout_s=30.0, rows_max=10) for _ in range(6))
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [DatabaseUnable] * 6
     sessions = "select db from information_schema.processlist"

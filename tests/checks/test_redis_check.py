@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from redis import Redis
 
 from checks.model import CheckResult, World
-from checks.redis import REPLY_BYTES_MAX, RedisCheck
+from checks.redis import RedisCheck
+from checks.wire.redis import REPLY_BYTES_MAX
 from tests.support.redis import redis_server
 
 pytestmark = pytest.mark.real

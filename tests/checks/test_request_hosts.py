@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from checks.scenario import ScenarioCheck, Step
+from checks.scenario import ScenarioCheck
+from checks.steps.http import HttpStep
 
 
 @pytest.mark.parametrize(
@@ -12,12 +13,12 @@ from checks.scenario import ScenarioCheck, Step
 )
 def test_a_placeholder_in_the_host_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="host cannot hold a placeholder"):
-        Step(post=url)
+        HttpStep(post=url)
 
 
 def test_one_in_the_path_is_what_placeholders_are_for() -> None:
     steps = (
-        Step(post="https://shop.example/orders", extract={"order": "$.id"}),
-        Step(get="https://shop.example/orders/{order}?of={order}"),
+        HttpStep(post="https://shop.example/orders", extract={"order": "$.id"}),
+        HttpStep(get="https://shop.example/orders/{order}?of={order}"),
     )
     assert ScenarioCheck(steps=steps).steps == steps

@@ -166,6 +166,7 @@ async def test_a_step_waits_until_and_is_judged_once(world: World, shop: tuple[S
     step = {"get": f"{url}/orders/17", "until": 'json.state != "new"', "expect": 'json.state == "shipped"'}
     result = await built(steps=[step]).run(replace(world, sleep=sleep))
     assert (result.outcome, len(slept)) == ("pass", 2)
+    assert 0.0 < result.readings["step1_delay_s"] < result.readings["step1_s"]
     counter.states = ["new"]
     never = await built(steps=[{**step, "within": "300ms"}]).run(world)
     assert never.outcome == "fail"
@@ -251,13 +252,13 @@ async def test_an_extracted_secret_is_sent_but_never_shown(world: World, serve: 
     ("params", "told"),
     [
         ({"steps": []}, "steps: write 1 to 20"),
-        ({"steps": [{"get": "http://h/{x}"}]}, "steps.0: {x} is not extracted by an earlier step"),
-        ({"steps": [{"get": "http://h/"}], "cleanup": [{"delete": "http://h/{x}"}]}, "cleanup.0: {x}"),
-        ({"steps": [{"get": "http://h/", "expect": "cart == 1"}]}, "steps.0.expect: cart == 1: undeclared"),
-        ({"steps": [{"get": "http://h/", "until": "status = 1"}]}, "steps.0.until: status = 1: `=` is not"),
+        ({"steps": [{"get": "http://h/{x}"}]}, "steps[0]: {x} is not extracted by an earlier step"),
+        ({"steps": [{"get": "http://h/"}], "cleanup": [{"delete": "http://h/{x}"}]}, "cleanup[0]: {x}"),
+        ({"steps": [{"get": "http://h/", "expect": "cart == 1"}]}, "steps[0].expect: cart == 1: undeclared"),
+        ({"steps": [{"get": "http://h/", "until": "status = 1"}]}, "steps[0].until: status = 1: `=` is not"),
         (
             {"steps": [{"get": "http://h/", "extract": {"status": "$.a"}}]},
-            "extract: status is a name of ours",
+            "steps[0].extract: status is a name of ours",
         ),
         ({"steps": [{"get": "http://h/", "extract": {"A b": "$.a"}}]}, "extract: 'A b' is not a name"),
         ({"steps": [{"get": "http://h/", "extract": {"a": "$..["}}]}, "extract: a: $..[ is not a JSONPath"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from checks.databases.postgres import Postgres
 from checks.databases.sqlite import Sqlite
 from checks.model import Database, DatabaseFailed, DatabaseMismatch, DatabaseUnable, World
 from checks.sql import SqlCheck
-from tests.support.database_server import let_through
+from tests.support.database_server import home_of_server
 from tests.support.databases import ENDLESS, AnyDatabase
 from tests.support.postgres import PostgresServer
 from tests.support.servers import binary, free_port, is_listening, running, wait_until
@@ -36,7 +37,7 @@ def orders(any_database: AnyDatabase) -> AnyDatabase:
 
 
 async def query(
-    database: Database, sql: str, *, rows_max: int = 100, timeout_s: float = 5.0, **params: Any
+    database: Database, sql: str, *, rows_max: int = 100, timeout_s: float = 30.0, **params: Any
 ) -> Any:
     return await database.query(sql, params, timeout_s=timeout_s, rows_max=rows_max)
 
@@ -167,21 +168,21 @@ def test_a_cost_that_is_none_is_refused() -> None:
 async def test_postgres_works_behind_a_transaction_pooler(postgres: PostgresServer, tmp_path: Path) -> None:
     pgbouncer = binary("pgbouncer", "pgbouncer")
     name, port = postgres.create(), free_port()
-    settings = tmp_path / "pgbouncer.ini"
-    settings.write_text(
+    settings = (
         f"[databases]\n* = host=127.0.0.1 port={postgres.port} user=postgres\n"
         f"[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\nunix_socket_dir=\n"
         "auth_type=any\npool_mode=transaction\ndefault_pool_size=1\n"
     )
-    let_through(settings)
-    with running(
-        [*postgres.as_other, pgbouncer, str(settings)], ready=lambda: is_listening(port), log=tmp_path / "log"
-    ):
+    with ExitStack() as stack:
+        file = stack.enter_context(home_of_server()) / "pgbouncer.ini"
+        file.write_text(settings)
+        command = [*postgres.as_other, pgbouncer, str(file)]
+        stack.enter_context(running(command, ready=lambda: is_listening(port), log=tmp_path / "log"))
         database = Postgres(dsn=SecretStr(f"postgresql://postgres@127.0.0.1:{port}/{name}"))
         sql = """select n, current_setting('statement_timeout') as t
                  from generate_series(1, 3) n where n > :since"""
         answers = await asyncio.gather(*(query(database, sql, since=2.0) for _ in range(20)))
-        assert answers == [[{"n": 3, "t": "5s"}]] * 20
+        assert answers == [[{"n": 3, "t": "30s"}]] * 20
 
 
 async def test_postgres_leaves_no_session_behind(postgres: PostgresServer) -> None:

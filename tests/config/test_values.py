@@ -47,7 +47,7 @@ def test_what_repeats_must_take_time() -> None:
         TypeAdapter(Period).validate_python("0s")
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(min_value=0, max_value=366 * 86400 * 10).map(lambda tenths: tenths / 10))
 def test_a_written_duration_reads_as_itself(value_s: float) -> None:
     assert seconds(written_duration(value_s)) == pytest.approx(value_s, rel=1e-9)

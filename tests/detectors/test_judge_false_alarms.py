@@ -23,7 +23,8 @@ def test_a_quiet_service_is_not_regressed_more_often_than_promised(
     for seed in range(DEPLOYS):
         data = quiet(kind, np.random.default_rng(seed), n + 30, phi, heavy)
         alarms += watch([(spec(kind), data)], n, settings).verdict.state == "regressed"
-    # 40 deploys at 0.05: mean 2; P(more than 7) = 0.0007 for each of the 12 cells, 1 % for all of them.
+    # 40 deploys at 0.05: mean 2; P(more than 7) = 0.0007 for each of the 14 cells, 1 % for all of them. A
+    # distribution with a budget for each of its six cuts would have a mean of up to 11.
     assert alarms <= 7
 
 
@@ -70,7 +71,7 @@ def _seconds(rng: np.random.Generator, n: int, m: int, state: str) -> list[tuple
 @pytest.mark.parametrize("state", ["fine", "broken", "surge"])
 def test_the_demo_at_one_second_steps(n: int, state: str) -> None:
     settings = JudgeSettings(watch_s=60.0, warm_up_s=5.0)
-    for seed in range(8):
+    for seed in range(4):
         rng = np.random.default_rng(seed)
         series = _seconds(rng, n, 70, state)
         beside = _seconds(rng, n, 70, "surge" if state == "surge" else "fine")

@@ -20,11 +20,11 @@ SETTINGS = JudgeSettings(watch_s=1800.0)
 LATENCY = spec("histogram", "order_latency", ignore_below_abs=0.005)
 
 
-def shop(seed: int, slow: float = 1.0, ticks: int = 40, n: int = N) -> FloatArray:
+def shop(seed: int, slow: float = 1.0) -> FloatArray:
     """The slowest quarter takes `slow` times as long from the deploy on."""
     rng = np.random.default_rng(seed)
-    level = 0.05 * noise(rng, n + ticks, 0.5)
-    return np.concatenate([distribution(rng, level[:n]), distribution(rng, level[n:], slow)])
+    level = 0.05 * noise(rng, N + 40, 0.5)
+    return np.concatenate([distribution(rng, level[:N]), distribution(rng, level[N:], slow)])
 
 
 def regressed(seed: int = 0) -> Watched:
@@ -84,17 +84,6 @@ def test_a_slow_restart_is_no_hard_break() -> None:
     level = np.r_[np.zeros(N), np.full(3, np.log(4.0)), np.zeros(37)]
     came = watch([(LATENCY, distribution(rng, level))], N, SETTINGS)
     assert came.verdict.state == "healthy", came.verdict.because
-
-
-def test_a_quiet_distribution_keeps_its_budget() -> None:
-    settings = JudgeSettings(false_rollbacks=0.05, watch_s=1500.0)
-    alarms = 0
-    for seed in range(40):
-        came = watch([(LATENCY, shop(100 + seed, n=600))], 600, settings)
-        alarms += came.verdict.state == "regressed"
-    # As for every other kind: mean 2 of 40, P(more than 7) = 0.0007. With a budget for each of the six cuts
-    # the mean would be up to 11.
-    assert alarms <= 7
 
 
 def test_cuts_do_not_take_from_the_share_of_a_probe() -> None:

@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 from detectors import say
 from detectors.bernoulli import base_rate, log_bets, wilson
-from detectors.controls import choose_beta, mean_of, take_off
+from detectors.controls import mean_of
 from detectors.effect import measure
 from detectors.innovations import fit_noise
 from detectors.mixture import log_mixture
@@ -39,7 +39,10 @@ def test_root_deviance_is_close_to_the_normal_score_of_few_events() -> None:
     n, p = 200.0, 0.005
     exact = stats.norm.ppf(stats.binom.cdf(k - 1, 200, p) + 0.5 * stats.binom.pmf(k, 200, p))
     assert np.max(np.abs(root_deviance(k, np.full(5, n), np.array(p)) - exact)) < 0.25
-    assert np.isnan(root_deviance(np.zeros(1), np.zeros(1), np.array(p)))[0]
+
+
+def test_no_requests_are_no_deviation_but_a_missing_one() -> None:
+    assert np.isnan(root_deviance(np.zeros(1), np.zeros(1), np.array(0.005)))[0]
 
 
 def test_pairs_that_say_nothing_are_missing() -> None:
@@ -110,16 +113,10 @@ def test_the_onset_is_where_the_step_is_and_shares_sum_to_one() -> None:
     assert calm.shares["none"] > 0.3
 
 
-def test_controls_are_taken_off_only_where_they_foretell() -> None:
-    rng = np.random.default_rng(9)
-    common = rng.standard_normal(600)
-    target, near = common + 0.3 * rng.standard_normal(600), common + 0.3 * rng.standard_normal(600)
-    assert choose_beta(target, rng.standard_normal(600)) == 0.0
-    assert choose_beta(target, near) == pytest.approx(0.9, abs=0.1)
-    assert choose_beta(target[:50], near[:50]) == 0.0
-    hidden = np.where(rng.random(600) < 0.5, np.nan, near)
-    assert np.isfinite(take_off(target, hidden, 0.9)).all()
-    assert mean_of([np.array([1.0, np.nan]), np.array([3.0, np.nan])])[0] == 2.0
+def test_a_control_not_seen_leaves_the_mean_to_the_others() -> None:
+    mean = mean_of([np.array([1.0, np.nan, np.nan]), np.array([3.0, 5.0, np.nan])])
+    assert mean[:2].tolist() == [2.0, 5.0]
+    assert np.isnan(mean[2])
 
 
 @pytest.mark.parametrize("kind", ["ratio", "latency", "count"])

@@ -82,7 +82,7 @@ def test_infinity_is_refused() -> None:
         segment(np.array([1.0, np.inf]))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(0, 2**32 - 1),
     st.lists(st.integers(-8, 8), min_size=1, max_size=5),
@@ -101,7 +101,7 @@ def test_unit_and_zero_of_the_series_change_nothing(
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 20.0), st.floats(0.0, 0.5))
 def test_segments_cover_the_series_once(seed: int, penalty: float, share_missing: float) -> None:
     random = np.random.default_rng(seed)
@@ -113,7 +113,7 @@ def test_segments_cover_the_series_once(seed: int, penalty: float, share_missing
     assert fitted(found).shape == (80,)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 30.0))
 def test_pruning_leaves_out_no_cheaper_partition(seed: int, penalty: float) -> None:
     y = np.cumsum(np.random.default_rng(seed).standard_normal(40))
@@ -133,6 +133,6 @@ def test_pruning_leaves_out_no_cheaper_partition(seed: int, penalty: float) -> N
 @pytest.mark.parametrize("phi", [0.0, 0.8])
 def test_noise_is_seldom_taken_for_a_change(phi: float) -> None:
     random = np.random.default_rng(11)
-    broken = sum(len(segment(noise(random, 1000, phi))) > 1 for _ in range(40))
-    # 1 series in 20 is what is stated: of 40, mean 2, P(> 6) = 0.003 by the binomial.
-    assert broken <= 6
+    broken = sum(len(segment(noise(random, 1000, phi))) > 1 for _ in range(20))
+    # 1 series in 20 is what is stated: of 20, mean 1, P(> 4) = 0.003 by the binomial.
+    assert broken <= 4

@@ -43,6 +43,9 @@ def test_what_too_few_deploys_or_none_show_is_not_learned() -> None:
     past = _deploys(12)
     values = _restarted("latency", past, 7, 3.0)
     assert learned_warm_up(spec("latency"), values[:N], T0, past[:9], 900.0) == 0.0
+    # Nine of the twelve lie in this history; in a little more of it lie ten.
+    assert learned_warm_up(spec("latency"), values[N - 1750 : N], T0, past, 900.0) == 0.0
+    assert learned_warm_up(spec("latency"), values[N - 1850 : N], T0, past, 900.0) > 0.0
     assert learned_warm_up(spec("latency"), values[:N], T0, [], 900.0) == 0.0
     assert learned_warm_up(spec("latency", bad="down"), values[:N], T0, past, 900.0) == 0.0
     # Longer than a restart may take, or in a minority of the deploys: no habit.

@@ -1,7 +1,7 @@
 """One daemon's way from a regressed verdict to an acknowledged rollback, killed at a numbered step.
 
-Run as a process: `kill_point STATE_DIR ROLLBACK_URL SLACK_URL IDEMPOTENT KILL_AT`; KILL_AT 0 never kills.
-The parts are the product's own; only the wrappers here know about killing.
+Run in a process of its own by `test_kill.py`; at step 0 it is never killed. The parts are the product's own;
+only the wrappers here know about killing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,12 @@ class KilledTarget:
         await self.target.close()
 
 
-async def main(state_dir: Path, rollback: str, slack: str, idempotent: bool, kill_at: int) -> None:
+def run(state_dir: Path, rollback: str, slack: str, idempotent: bool, kill_at: int) -> None:
+    """The whole way in this process."""
+    asyncio.run(_chain(state_dir, rollback, slack, idempotent, kill_at))
+
+
+async def _chain(state_dir: Path, rollback: str, slack: str, idempotent: bool, kill_at: int) -> None:
     """Decide, send, and end when nothing is left to send."""
     clock = SystemClock()
     killer = Killer(state_dir.parent / "steps", kill_at)
@@ -175,7 +179,3 @@ async def main(state_dir: Path, rollback: str, slack: str, idempotent: bool, kil
     await target.close()
     await channel.close()
     await store.close()
-
-
-if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4] == "true", int(sys.argv[5])))

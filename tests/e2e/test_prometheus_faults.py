@@ -103,7 +103,7 @@ def _watch(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     with daemon(folder, configuration, environ={"SLACK": f"{slack.url}/services/T/B/x"}) as running:
-        wait_until(lambda: "history complete" in running.log, timeout_s=20, what="the history read")
+        wait_until(lambda: "history complete" in running.log, timeout_s=60, what="the history read")
         deploys = {fault: _deploy_into(fault, running, false[fault], worlds[fault], loop) for fault in FAULTS}
         for fault, deploy_id in deploys.items():
             watch = running.wait_for_verdict(deploy_id, timeout_s=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,12 +12,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.servers import free_port, running, wait_until
+from watchdog.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,14 +88,17 @@ class Daemon:
         actions: list[dict[str, Any]] = self.call("/api/v1/actions")[1]["actions"]
         return actions
 
-    def cli(self, *words: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """One command against this daemon, as a process of its own; its exit code and what it printed."""
-        process = self.start_cli(*words)
-        out, err = process.communicate(timeout=timeout_s)
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
+    def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One command against this daemon, in this process; its exit code and what it printed."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name, value in _told(self.url, self.folder / "state").items():
+                patch.setenv(name, value)
+            code = main(words)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     def start_cli(self, *words: str) -> subprocess.Popen[str]:
-        """The same, still running: end it with `communicate`."""
+        """The same as a process of its own, still running: end it with `communicate`."""
         return start_cli(*words, url=self.url, state_dir=self.folder / "state")
 
     def metrics(self) -> dict[str, float]:
@@ -120,6 +127,11 @@ class Daemon:
         self.process.wait(timeout=10)
 
 
+def _told(url: str, state_dir: Path) -> dict[str, str]:
+    """What tells a command by the environment where the daemon is."""
+    return {"WATCHDOG_URL": url, "WATCHDOG_STATE_DIR": str(state_dir)}
+
+
 def start_cli(*words: str, url: str, state_dir: Path) -> subprocess.Popen[str]:
     """`deploy-watchdog <words>`, told where the daemon is by the environment."""
     return subprocess.Popen(
@@ -129,7 +141,7 @@ def start_cli(*words: str, url: str, state_dir: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "WATCHDOG_URL": url, "WATCHDOG_STATE_DIR": str(state_dir)},
+        env={**os.environ, **_told(url, state_dir)},
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,16 +42,20 @@ def as_nobody() -> tuple[str, ...]:
     return (setpriv, f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups")
 
 
+@contextmanager
+def home_of_server() -> Iterator[Path]:
+    """A temporary folder of the user that `as_nobody` stands for, where that user may go.
+
+    Not one of pytest's: those of root are private, and every pytest that root starts makes them so again.
+    """
+    with tempfile.TemporaryDirectory(prefix="server-") as name:
+        home = Path(name)
+        give_to_nobody(home)
+        yield home
+
+
 def give_to_nobody(home: Path) -> None:
-    """Make a folder and the files in it the other user's, if there is one, and its parents passable."""
+    """Make a folder and the files in it those of the user that `as_nobody` stands for."""
     if os.geteuid() == 0:
         for path in (home, *home.iterdir()):
             shutil.chown(path, _NOBODY, _NOBODY)
-        let_through(home)
-
-
-def let_through(folder: Path) -> None:
-    """Make every parent passable for the other user: pytest's temporary folders are private to root."""
-    for parent in folder.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)

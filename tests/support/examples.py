@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from watchdog.model import Action, Deploy, Facts, Watch, action_key
+from watchdog.model import Action, Deploy, DeployEvent, Facts, Watch, action_key
 
 NOW = 1_800_000_000.0
 
-
+EVENT = DeployEvent(
+    sender="ci",
+    sender_id="1",
+    received_at=NOW,
+    environment="prod",
+    service="checkout",
+    to_version="4.12.0",
+    state="finished",
+)
 DEPLOY = Deploy(
     id="d1",
     environment="prod",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.certificates import Authority
-from tests.support.database_server import DatabaseServer, as_nobody, give_to_nobody
+from tests.support.database_server import DatabaseServer, as_nobody, give_to_nobody, home_of_server
 from tests.support.servers import binary, completed, free_port, is_listening, running
 
 PACKAGE = "mariadb-server"
@@ -44,29 +44,38 @@ class MariadbServer(DatabaseServer):
 
 @contextmanager
 def mariadb_server(folder: Path, *options: str) -> Iterator[MariadbServer]:
-    """A server in `folder`, as another user when we are root; skips where MariaDB is not installed."""
+    """A server, as another user when root; skips where MariaDB is not installed. folder: of its log."""
     install = binary("mariadb-install-db", PACKAGE)
     mariadbd = binary("mariadbd", PACKAGE)
     as_other = as_nobody()
-    home = folder / "db"
-    home.mkdir()
-    authority = Authority.create(home)
-    shown = authority.issue("localhost", names=["DNS:localhost"])
-    give_to_nobody(home)
-    installing = [
-        "--no-defaults",
-        "--auth-root-authentication-method=normal",
-        "--skip-test-db",
-        LOG_SIZE,
-    ]
-    completed([*as_other, install, *installing, f"--datadir={home / 'data'}"], cwd=home)
-    port = free_port()
-    command = [*as_other, mariadbd, "--no-defaults", f"--datadir={home / 'data'}", f"--socket={home / 's'}"]
-    command += [f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={home / 'pid'}"]
-    command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--skip-name-resolve"]
-    # A binary log, so that a test can start a replica of it.
-    command += ["--server-id=1", f"--log-bin={home / 'binlog'}"]
-    command += ["--innodb-fast-shutdown=3", LOG_SIZE]
-    command += [f"--ssl-cert={shown.cert}", f"--ssl-key={shown.key}", *options]
-    with running(command, ready=lambda: is_listening(port), log=folder / "mariadb.log", cwd=home):
-        yield MariadbServer(port=port, authority=authority.ca)
+    with home_of_server() as home:
+        authority = Authority.create(home)
+        shown = authority.issue("localhost", names=["DNS:localhost"])
+        give_to_nobody(home)
+        installing = [
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            LOG_SIZE,
+        ]
+        completed([*as_other, install, *installing, f"--datadir={home / 'data'}"], cwd=home)
+        port = free_port()
+        command = [
+            *as_other,
+            mariadbd,
+            "--no-defaults",
+            f"--datadir={home / 'data'}",
+            f"--socket={home / 's'}",
+        ]
+        command += [f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={home / 'pid'}"]
+        command += [
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=16M",
+            "--skip-name-resolve",
+        ]
+        # A binary log, so that a test can start a replica of it.
+        command += ["--server-id=1", f"--log-bin={home / 'binlog'}"]
+        command += ["--innodb-fast-shutdown=3", LOG_SIZE]
+        command += [f"--ssl-cert={shown.cert}", f"--ssl-key={shown.key}", *options]
+        with running(command, ready=lambda: is_listening(port), log=folder / "mariadb.log", cwd=home):
+            yield MariadbServer(port=port, authority=authority.ca)

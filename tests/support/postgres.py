@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.certificates import Pair
-from tests.support.database_server import DatabaseServer, as_nobody, give_to_nobody
+from tests.support.database_server import DatabaseServer, as_nobody, home_of_server
 from tests.support.servers import binary, completed, free_port, running
 
 PACKAGE = "postgresql-15"
@@ -45,34 +45,30 @@ class PostgresServer(DatabaseServer):
 
 @contextmanager
 def postgres_server(folder: Path, *, tls: Pair | None = None) -> Iterator[PostgresServer]:
-    """A cluster in `folder`, as another user when we are root; skips where PostgreSQL is not installed.
+    """A cluster, as another user when we are root; skips where PostgreSQL is not installed.
 
-    tls: what it shows to who asks for TLS.
+    folder: where its log goes. tls: what it shows to who asks for TLS.
     """
     initdb = binary("initdb", PACKAGE, also_in=FOLDERS)
     as_other = as_nobody()
-    home = folder / "pg"
-    home.mkdir()
-    give_to_nobody(home)
-    where = ["-D", str(home / "data"), "-A", "trust", "-U", "postgres"]
-    completed([*as_other, initdb, *where, *INITDB_OPTIONS], cwd=home)
-    options = [] if tls is None else _tls_options(home, tls)
-    with _serving(home / "data", as_other, folder / "postgres.log", options) as server:
-        yield server
+    with home_of_server() as home:
+        where = ["-D", str(home / "data"), "-A", "trust", "-U", "postgres"]
+        completed([*as_other, initdb, *where, *INITDB_OPTIONS], cwd=home)
+        options = [] if tls is None else _tls_options(home, tls)
+        with _serving(home / "data", as_other, folder / "postgres.log", options) as server:
+            yield server
 
 
 @contextmanager
 def postgres_replica(primary: PostgresServer, folder: Path) -> Iterator[PostgresServer]:
-    """A streaming replica of that cluster."""
+    """A streaming replica of that cluster; its log goes to `folder`."""
     basebackup = binary("pg_basebackup", PACKAGE, also_in=FOLDERS)
-    home = folder / "pg"
-    home.mkdir()
-    give_to_nobody(home)
-    where = ["-D", str(home / "data"), "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
-    options = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
-    completed([*primary.as_other, basebackup, *where, *options], cwd=home)
-    with _serving(home / "data", primary.as_other, folder / "postgres.log") as server:
-        yield server
+    with home_of_server() as home:
+        where = ["-D", str(home / "data"), "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
+        options = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+        completed([*primary.as_other, basebackup, *where, *options], cwd=home)
+        with _serving(home / "data", primary.as_other, folder / "postgres.log") as server:
+            yield server
 
 
 @contextmanager

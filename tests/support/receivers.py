@@ -7,6 +7,7 @@ counts effects by key. `script` makes single requests go wrong, by the names in 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
 from collections import Counter, deque
@@ -21,6 +22,9 @@ from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
 
 from watchdog.signing import SigningKeys
+
+# 20 MB of zeros, made before anybody waits for them.
+_BOMB = gzip.compress(bytes(20_000_000), compresslevel=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,9 +382,7 @@ async def _compressed_bomb(
     receiver: Receiver, request: web.Request, received: Received
 ) -> web.StreamResponse:
     reply = receiver.process(received)
-    response = web.Response(status=reply.status, body=b"\0" * 20_000_000)
-    response.enable_compression(web.ContentCoding.gzip)
-    return response
+    return web.Response(status=reply.status, body=_BOMB, headers={"Content-Encoding": "gzip"})
 
 
 def _reset(request: web.Request) -> web.StreamResponse:
@@ -425,6 +427,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "body never ends": _body_never_ends,
     "compressed bomb": _compressed_bomb,
 }
+
+
+def patience_s(behaviour: str) -> float:
+    """A deadline for who sends: short for an answer that never ends, else more than a busy machine needs."""
+    return 1.0 if behaviour in ("hangs", "hangs after", "body never ends") else 10.0
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""A service plan without a configuration file, for tests of what comes after planning."""
+"""A service plan without a configuration file, and open watches without a judge."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from detectors.model import JudgeSettings
@@ -34,3 +34,14 @@ _PLAN = ServicePlan(
 def a_plan(**changes: Any) -> ServicePlan:
     """The plan with some of its fields changed."""
     return replace(_PLAN, **changes)
+
+
+@dataclass
+class Watched:
+    """As much of a bench as is asked between deploys: which services have an open watch."""
+
+    services: set[str] = field(default_factory=set)
+
+    def is_watched(self, service: str) -> bool:
+        """Whether it is one of them."""
+        return service in self.services

@@ -79,7 +79,7 @@ def running(
     *,
     ready: Callable[[], bool],
     log: Path,
-    timeout_s: float = 30.0,
+    timeout_s: float = 120.0,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:

@@ -15,7 +15,7 @@ import pytest
 from detectors.always_on import AlwaysOnSettings
 from detectors.model import FloatArray, SeriesSpec
 from tests.support.fake_clock import FakeClock
-from tests.support.sample_plan import a_plan
+from tests.support.sample_plan import Watched, a_plan
 from tests.watchdog.store.store_material import deploy_of, event, settle_as, with_watch
 from tests.watchdog.watching_rig import a_book, seen
 from watchdog.alerts.messages import Routes
@@ -47,16 +47,6 @@ PLAN = a_plan(
     series=(_series("orders"), _series("payments")),
     always_on=AlwaysOnPlan(settings=AlwaysOnSettings(history_s=HISTORY_S), accept_after_s=4 * 3600.0),
 )
-
-
-@dataclass
-class Watched:
-    """As much of a bench as is asked: which services have an open watch."""
-
-    services: set[str] = field(default_factory=set)
-
-    def is_watched(self, service: str) -> bool:
-        return service in self.services
 
 
 @dataclass

@@ -13,7 +13,7 @@ from checks.model import CheckResult, Outcome
 from checks.tcp import TcpCheck
 from config.schema import CheckAlert, Maintenance
 from tests.support.fake_clock import FakeClock
-from tests.support.sample_plan import a_plan
+from tests.support.sample_plan import Watched, a_plan
 from watchdog.alerts.messages import Routes
 from watchdog.bench import Bench
 from watchdog.checkalerts import CheckAlerts
@@ -44,16 +44,6 @@ def plans_of(rule: CheckAlert | None = RULE, **changes: Any) -> Mapping[str, Ser
     """`shop` calls `payments`; each has one check."""
     shop = a_plan(name="shop", depends_on=("payments",), checks=(check_of("shop", rule),), **changes)
     return {"shop": shop, "payments": a_plan(name="payments", checks=(check_of("payments", rule),))}
-
-
-@dataclass
-class Watched:
-    """As much of a bench as is asked."""
-
-    services: set[str] = field(default_factory=set)
-
-    def is_watched(self, service: str) -> bool:
-        return service in self.services
 
 
 @dataclass

@@ -37,6 +37,13 @@ def watching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         yield running
 
 
+def wrapped(running: Daemon, *job: str) -> subprocess.CompletedProcess[str]:
+    """The job under `heartbeat`, as a process of its own, because the job writes where that one does."""
+    process = running.start_cli(*JOB, *job)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(job, process.returncode, out, err)
+
+
 def seen(running: Daemon, check: str = "nightly") -> dict[str, Any]:
     """The newest result of the check."""
     (service,) = running.call("/api/v1/services")[1]["services"]
@@ -76,12 +83,12 @@ def test_a_job_never_causes_a_rollback(tmp_path: Path) -> None:
 
 
 def test_a_job_that_is_wrapped_passes_on_its_exit_code_and_is_judged_by_it(watching: Daemon) -> None:
-    failed = watching.cli(*JOB, "sh", "-c", "echo out; echo err >&2; exit 3")
+    failed = wrapped(watching, "sh", "-c", "echo out; echo err >&2; exit 3")
     assert (failed.returncode, failed.stdout, failed.stderr) == (3, "out\n", "err\n")
     wait_for(watching, "fail", "failed with exit code 3")
     wait_for_incident(watching, "raised", "failed with exit code 3")
     # Options after `--` are the job's own.
-    good = watching.cli(*JOB, sys.executable, "-c", "import sys; sys.exit(len(sys.argv) - 2)", "--json")
+    good = wrapped(watching, sys.executable, "-c", "import sys; sys.exit(len(sys.argv) - 2)", "--json")
     assert (good.returncode, good.stderr) == (0, "")
     wait_for(watching, "pass")
     assert set(seen(watching)["readings"]) == {"age_s", "run_s"}
@@ -89,11 +96,11 @@ def test_a_job_that_is_wrapped_passes_on_its_exit_code_and_is_judged_by_it(watch
 
 
 def test_a_job_that_cannot_be_started_has_failed(watching: Daemon, tmp_path: Path) -> None:
-    missing = watching.cli(*JOB, str(tmp_path / "nothing"))
+    missing = wrapped(watching, str(tmp_path / "nothing"))
     assert missing.returncode == 127
     assert "there is no such program" in missing.stderr
     wait_for(watching, "fail", "exit code 127")
-    assert watching.cli(*JOB, str(tmp_path)).returncode == 126
+    assert wrapped(watching, str(tmp_path)).returncode == 126
     wait_for(watching, "fail", "exit code 126")
 
 

@@ -51,7 +51,7 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
     assert retry_after_s(header, NOW) == seconds
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(header=st.text(max_size=70))
 def test_no_retry_after_raises_or_is_negative(header: str) -> None:
     seconds = retry_after_s(header, NOW)

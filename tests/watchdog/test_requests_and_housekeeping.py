@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from detectors.model import SeriesSpec
-from tests.support.examples import DEPLOY, INTENT, NOW, WATCH
+from tests.support.examples import DEPLOY, EVENT, INTENT, NOW, WATCH
 from tests.support.fake_clock import FakeClock
 from tests.support.sample_plan import a_plan
 from watchdog.alerts.messages import Routes
@@ -20,7 +20,6 @@ from watchdog.model import (
     ActionState,
     Decision,
     Deploy,
-    DeployEvent,
     Incident,
     Intake,
     Ruling,
@@ -33,15 +32,6 @@ from watchdog.store.sqlite import SqliteStore
 
 OFFER = replace(INTENT, state="awaiting_approval", created_at=NOW, valid_until_at=NOW + 900)
 ROUTES = Routes(default=("team",), page=("on-call",), public_url=None)
-EVENT = DeployEvent(
-    sender="ci",
-    sender_id="1",
-    received_at=NOW,
-    environment="prod",
-    service="checkout",
-    to_version="4.12.0",
-    state="finished",
-)
 
 
 @asynccontextmanager

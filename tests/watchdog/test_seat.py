@@ -106,7 +106,7 @@ def worse(series_id: str, at: float) -> tuple[float, ...]:
     return (noise(series_id, at)[0] + (80.0 if at > START + 6 * STEP_S else 0.0),)
 
 
-@settings(derandomize=True, max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     cut=st.integers(1, STEPS),
     is_worse=st.booleans(),

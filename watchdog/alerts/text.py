@@ -16,9 +16,12 @@ _CHARS_MAX = 40_000
 
 def clean(text: str) -> str:
     """The text in NFC on one line, without control characters, direction overrides and lone surrogates."""
-    kept = []
     # Ten times the largest limit of a message: normalising a megabyte to throw it away only costs time.
-    for c in unicodedata.normalize("NFC", text[:_CHARS_MAX]):
+    text = unicodedata.normalize("NFC", text[:_CHARS_MAX])
+    if text.isprintable():
+        return " ".join(text.split())
+    kept = []
+    for c in text:
         category = unicodedata.category(c)
         if c in _KEPT_FORMATS or not category.startswith("C") or category == "Co":
             kept.append(" " if category.startswith("Z") else c)

@@ -14,6 +14,7 @@ from pathlib import Path
 import config
 from checks.model import CheckResult
 from watchdog.checking import checker
+from watchdog.cleanups import seen_cleanups_for
 from watchdog.cli import exits
 from watchdog.clock import SystemClock
 from watchdog.heartbeats import beats_for
@@ -66,9 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(plan: CheckPlan, loaded: config.Loaded) -> CheckResult:
     state = Path(loaded.settings.state_dir) / "state.db"
     beats = partial(beats_for, LookedAt(state)) if state.exists() else lambda plan: None
+    cleanups = partial(seen_cleanups_for, LookedAt(state)) if state.exists() else lambda plan: None
     clock = SystemClock()
     self_check = SelfCheck(loaded.settings.self_check.targets, clock)
-    async with checker(loaded.databases, clock, beats, self_check) as checking:
+    async with checker(loaded.databases, clock, beats, self_check, cleanups) as checking:
         try:
             return await checking.run(plan)
         finally:

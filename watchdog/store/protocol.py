@@ -21,6 +21,7 @@ from watchdog.model import (
     Heartbeat,
     Incident,
     Intake,
+    PendingCleanup,
     Ruling,
     SwitchState,
     Watch,
@@ -213,6 +214,20 @@ class Store(Protocol):
 
     async def await_heartbeats(self, awaited: Sequence[Heartbeat]) -> None:
         """Wait for these checks from now on, if nobody does yet; forget what is kept for any other."""
+        ...
+
+    # Cleanups
+
+    async def keep_cleanup(self, cleanup: PendingCleanup) -> None:
+        """Insert it, or replace what is kept of the same run."""
+        ...
+
+    async def settle_cleanup(self, run_id: str, left: Sequence[str], because: str) -> None:
+        """Keep only these of its steps, and why they are left; forget it if there are none."""
+        ...
+
+    async def cleanups(self, service: str | None = None, name: str | None = None) -> list[PendingCleanup]:
+        """What is to be cleaned up, of all checks or of one, oldest first."""
         ...
 
     # Switches and the log

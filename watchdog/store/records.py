@@ -95,6 +95,15 @@ def write_awaited(db: sqlite3.Connection, awaited: Sequence[Heartbeat]) -> None:
         rows.insert(db, wanted[key])
 
 
+def write_cleaned(db: sqlite3.Connection, run_id: str, left: Sequence[str], because: str) -> None:
+    """What is left to be cleaned up after a run; nothing is kept if there are no steps."""
+    if left:
+        sql = "UPDATE pending_cleanup SET steps = ?, because = ? WHERE run_id = ?"
+        db.execute(sql, (json.dumps(list(left)), because, run_id))
+    else:
+        db.execute("DELETE FROM pending_cleanup WHERE run_id = ?", (run_id,))
+
+
 def write_annotations(db: sqlite3.Connection, watch_id: str, annotations: Mapping[str, Any]) -> None:
     """Merge into `annotations` of the stored packet; raises LookupError if there is no packet."""
     row = db.execute("SELECT packet FROM evidence_packet WHERE watch_id = ?", (watch_id,)).fetchone()

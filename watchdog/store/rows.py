@@ -19,12 +19,13 @@ from watchdog.model import (
     DeployEvent,
     Heartbeat,
     Incident,
+    PendingCleanup,
     SeriesShift,
     SwitchState,
     Watch,
 )
 
-T = TypeVar("T", Deploy, DeployEvent, Watch, Action, Alert, Incident, Heartbeat, SwitchState)
+T = TypeVar("T", Deploy, DeployEvent, Watch, Action, Alert, Incident, Heartbeat, PendingCleanup, SwitchState)
 
 
 def insert(db: sqlite3.Connection, value: T, **more: Any) -> None:
@@ -71,6 +72,12 @@ def first(db: sqlite3.Connection, cls: type[T], rest: str, params: tuple[Any, ..
 def heartbeats(db: sqlite3.Connection, service: str, name: str) -> list[Heartbeat]:
     """Everything kept for that check, in the order in which it was heard."""
     return select(db, Heartbeat, "WHERE service = ? AND name = ? ORDER BY n", (service, name))
+
+
+def cleanups(db: sqlite3.Connection, service: str | None, name: str | None) -> list[PendingCleanup]:
+    """Everything to be cleaned up, of all checks or of one, oldest first."""
+    where = "WHERE service = COALESCE(?, service) AND name = COALESCE(?, name) ORDER BY since_at, run_id"
+    return select(db, PendingCleanup, where, (service, name))
 
 
 def _row_of(value: Any) -> dict[str, Any]:
@@ -157,5 +164,6 @@ TABLES: Mapping[type[Any], _Table] = {
     Alert: _table(Alert, "alert_outbox", "id"),
     Incident: _table(Incident, "incident", "id"),
     Heartbeat: _table(Heartbeat, "heartbeat", "n"),
+    PendingCleanup: _table(PendingCleanup, "pending_cleanup", "run_id"),
     SwitchState: _table(SwitchState, "switch", "name"),
 }

@@ -1,7 +1,7 @@
 """The tables of `state.db`, in one place and in plain SQL, so that what is on disk can be read here.
 
-Column names of deploy, watch, action, incident, heartbeat and alert_outbox are the field names of the
-dataclasses in `watchdog.model`; a test compares them.
+Column names of deploy, watch, action, incident, heartbeat, pending_cleanup and alert_outbox are the field
+names of the dataclasses in `watchdog.model`; a test compares them.
 """
 
 from __future__ import annotations
@@ -161,6 +161,20 @@ CREATE TABLE heartbeat (
 );
 CREATE INDEX heartbeat_by_check ON heartbeat (service, name, n);
 CREATE UNIQUE INDEX heartbeat_once ON heartbeat (service, name, run, state) WHERE run <> '';
+
+-- What runs of checks have created and not removed yet. steps, "values": JSON.
+CREATE TABLE pending_cleanup (
+    run_id TEXT PRIMARY KEY,
+    environment TEXT NOT NULL,
+    service TEXT NOT NULL,
+    name TEXT NOT NULL,
+    steps TEXT NOT NULL,
+    "values" TEXT NOT NULL,
+    since_at REAL NOT NULL,
+    attempts INTEGER NOT NULL,
+    because TEXT NOT NULL,
+    next_attempt_at REAL NOT NULL
+);
 
 CREATE TABLE alert_outbox (
     n INTEGER PRIMARY KEY,

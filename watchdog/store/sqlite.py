@@ -27,6 +27,7 @@ from watchdog.model import (
     Heartbeat,
     Incident,
     Intake,
+    PendingCleanup,
     Ruling,
     SwitchState,
     Watch,
@@ -268,6 +269,18 @@ class SqliteStore:
     async def await_heartbeats(self, awaited: Sequence[Heartbeat]) -> None:
         """Wait for these checks from now on, if nobody does yet; forget what is kept for any other."""
         await self._write(lambda db: records.write_awaited(db, awaited))
+
+    async def keep_cleanup(self, cleanup: PendingCleanup) -> None:
+        """Insert it, or replace what is kept of the same run."""
+        await self._write(lambda db: rows.upsert(db, cleanup))
+
+    async def settle_cleanup(self, run_id: str, left: Sequence[str], because: str) -> None:
+        """Keep only these of its steps, and why they are left; forget it if there are none."""
+        await self._write(lambda db: records.write_cleaned(db, run_id, left, because))
+
+    async def cleanups(self, service: str | None = None, name: str | None = None) -> list[PendingCleanup]:
+        """What is to be cleaned up, of all checks or of one, oldest first."""
+        return await self._read(lambda db: rows.cleanups(db, service, name))
 
     async def kill_switch(self) -> SwitchState:
         """The stored kill switch."""

@@ -39,13 +39,13 @@ def test_an_escape_is_not_cut() -> None:
     assert cut("a&b", 7, escape) == "a&amp;b"
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(text=st.text(), limit=st.integers(1, 60))
 def test_never_longer_than_the_limit(text: str, limit: int) -> None:
     assert units(cut(clean(text), limit, escape)) <= limit
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(text=st.text())
 def test_clean_text_is_one_line_that_can_be_encoded(text: str) -> None:
     cleaned = clean(text)

@@ -27,7 +27,7 @@ columns = hnp.arrays(
 
 
 @given(columns, st.integers(12, 200))
-@settings(derandomize=True, max_examples=80)
+@settings(max_examples=80)
 def test_thinning_keeps_extremes_and_gaps(values: np.ndarray, points_max: int) -> None:
     kept = thin({"value": values}, points_max)
     assert list(kept) == sorted(set(kept.tolist()))
@@ -49,7 +49,7 @@ def test_a_single_missing_step_among_thousands_still_parts_the_line() -> None:
 
 
 @given(hnp.arrays(np.bool_, st.integers(0, 60)))
-@settings(derandomize=True, max_examples=60)
+@settings(max_examples=60)
 def test_gaps_are_exactly_the_missing_steps(is_missing: np.ndarray) -> None:
     at = 1000.0 + 10.0 * np.arange(len(is_missing))
     spans = gaps(at, np.where(is_missing, np.nan, 1.0), 10.0)

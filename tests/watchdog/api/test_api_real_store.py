@@ -18,8 +18,9 @@ from tests.support.board import (
     an_action,
     example_packet,
 )
+from tests.support.examples import EVENT
 from tests.watchdog.api.conftest import Site, site_of
-from watchdog.model import Decision, DeployEvent, Intake, Ruling
+from watchdog.model import Decision, Intake, Ruling
 from watchdog.store.sqlite import SqliteStore
 
 DEPLOY = a_deploy("d-checkout", "checkout", "4.12.0", STARTED_AT, from_version="4.11.3", author="dana")
@@ -32,15 +33,7 @@ async def stored(tmp_path: Path) -> AsyncIterator[Site]:
     await store.open(NOW)
     packet = example_packet(DEPLOY)
     watch = a_watch(DEPLOY, "observing", "watching", mode="approve")
-    event = DeployEvent(
-        sender="ci",
-        sender_id="1",
-        received_at=NOW,
-        environment="prod",
-        service="checkout",
-        to_version="4.12.0",
-        state="finished",
-    )
+    event = replace(EVENT, received_at=NOW)
     await store.take_in(event, lambda *_: Intake(deploy=DEPLOY, watch=watch, is_duplicate=False), NOW)
     closed = replace(watch, state="regressed", because=packet["verdict"]["because"], closed_at=NOW)
     ruling = Ruling(

@@ -60,7 +60,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> ShopPast:
 def report(past: ShopPast) -> Mapping[str, Any]:
     page = str(past.folder / "report.html")
     from_file = ["--openmetrics", str(past.file), "--html", page]
-    return backtested(past, *from_file, "--placebos", "6", "--inject")
+    return backtested(past, *from_file, "--placebos", "4", "--inject")
 
 
 def test_the_real_deploys_are_judged_as_they_were(report: Mapping[str, Any]) -> None:
@@ -80,8 +80,8 @@ def test_the_real_deploys_are_judged_as_they_were(report: Mapping[str, Any]) -> 
 def test_placebos_lie_where_nothing_was_deployed_and_have_a_history(report: Mapping[str, Any]) -> None:
     (service,) = report["services"]
     placebos = service["placebos"]
-    assert placebos["used"] == 6
-    assert sum(placebos["states"].values()) == 6
+    assert placebos["used"] == 4
+    assert sum(placebos["states"].values()) == 4
     watches = [(FIRST_AT + at, FIRST_AT + at + 1920) for at in (14 * HOUR_S, BAD_AT, BAD_AT + 2500)]
     for placebo in placebos["each"]:
         assert placebo["at"] >= FIRST_AT + 12 * HOUR_S
@@ -107,7 +107,7 @@ def test_the_page_is_written_beside_the_json(report: Mapping[str, Any], past: Sh
 
 
 def test_several_processes_say_what_one_says(report: Mapping[str, Any], past: ShopPast) -> None:
-    from_file = ["--openmetrics", str(past.file), "--inject", "--placebos", "6", "--jobs", "2"]
+    from_file = ["--openmetrics", str(past.file), "--inject", "--placebos", "4", "--jobs", "2"]
     assert backtested(past, *from_file)["services"] == report["services"]
 
 
@@ -190,8 +190,9 @@ def test_how_many_placebos_are_tried() -> None:
     assert [injected_count(n) for n in (0, 5, 20, 200)] == [0, 5, 8, 50]
 
 
-def test_two_weeks_of_a_real_prometheus_say_what_their_file_says(tmp_path: Path) -> None:
-    shop = a_shop(days=14.0)
+def test_nine_days_of_a_real_prometheus_say_what_their_file_says(tmp_path: Path) -> None:
+    """More than one answer holds: 11,000 points at the most, and here are 12,960."""
+    shop = a_shop(days=9.0)
     past = shop.write(tmp_path, history="7d")
     few = ["--placebos", "2", "--inject"]
     from_file = backtested(past, *few, "--openmetrics", str(past.file))

@@ -77,12 +77,7 @@ PATHS = paths(TREE)[1:]
 VALIDATOR = Draft202012Validator(config.json_schema(KINDS))
 
 
-@settings(
-    derandomize=True,
-    max_examples=80,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.sampled_from(PATHS), st.sampled_from(["set", "add", "drop"]), st.sampled_from(VALUES)),

@@ -44,10 +44,10 @@ def test_told_to_end_it_takes_its_children_and_its_folder_along(how: signal.Sign
             stderr=out,
         )
     try:
-        wait_until(lambda: b"the shop is open" in told.read_bytes(), timeout_s=30, what="the shop is open")
+        wait_until(lambda: b"the shop is open" in told.read_bytes(), timeout_s=120, what="the shop is open")
         assert processes_in(folder)
         demo.send_signal(how)
-        assert demo.wait(timeout=20) == exits.INTERRUPTED, told.read_text()
+        assert demo.wait(timeout=60) == exits.INTERRUPTED, told.read_text()
     finally:
         demo.kill()
         demo.wait()

@@ -459,7 +459,7 @@ def _events_of_one_deploy(draw: st.DrawFn) -> list[DeployEvent]:
     return [replace(event, sender_id=str(n)) for n, event in enumerate((*started, *finished))]
 
 
-@settings(derandomize=True, max_examples=150)
+@settings(max_examples=150)
 @given(st.data())
 def test_order_and_repetition_do_not_matter(data: st.DataObject) -> None:
     events = data.draw(_events_of_one_deploy())
@@ -495,7 +495,7 @@ _ANY_EVENT = st.builds(
 )
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(_ANY_EVENT, max_size=12), st.sampled_from([[], [acted(created_at=T + 3000)]]))
 def test_whatever_is_told_intervals_stand_and_every_deploy_has_one_watch(
     events: list[DeployEvent], actions: list[Action]

@@ -155,7 +155,7 @@ _JUNK = st.recursive(
 _KEYS = st.sampled_from([*reading._KEYS, "other"])
 
 
-@settings(derandomize=True, max_examples=400)
+@settings(max_examples=400)
 @given(st.dictionaries(_KEYS, _JUNK, max_size=8))
 def test_any_json_is_read_or_refused_with_a_sentence(body: dict[str, Any]) -> None:
     for whole in (body, LEAST | body):

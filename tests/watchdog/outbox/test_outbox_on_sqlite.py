@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from tests.support.examples import DEPLOY, INTENT, WATCH
+from tests.support.examples import DEPLOY, EVENT, INTENT, WATCH
 from tests.support.receivers import PagerDutyReceiver, RollbackReceiver, SlackReceiver
 from tests.watchdog.rollback.test_target_conformance import ORDER, SECRET
 from watchdog.alerts.channels.pagerduty import PagerDutyChannel
 from watchdog.alerts.channels.slack import SlackChannel
 from watchdog.alerts.messages import Routes
 from watchdog.clock import SystemClock
-from watchdog.model import Action, Decision, DeployEvent, Intake, Ruling, SwitchState
+from watchdog.model import Action, Decision, Intake, Ruling, SwitchState
 from watchdog.outbox import Outbox
 from watchdog.rollback.targets.webhook import WebhookTarget
 from watchdog.store.sqlite import SqliteStore
@@ -79,15 +79,7 @@ class World:
         """A deploy, its watch and the intent to roll it back, as the pipeline writes them."""
         now = SystemClock().wall_s()
         body = WebhookTarget(url="http://h").render(ORDER)
-        event = DeployEvent(
-            sender="ci",
-            sender_id="1",
-            received_at=now,
-            environment="prod",
-            service="checkout",
-            to_version="4.12.0",
-            state="finished",
-        )
+        event = replace(EVENT, received_at=now)
         intent = replace(
             INTENT, state="intended", created_at=now, valid_until_at=now + 60, body=body, epoch=store.epoch
         )

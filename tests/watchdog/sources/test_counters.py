@@ -170,7 +170,7 @@ def test_what_is_usual_is_remembered_over_many_live_reads() -> None:
     assert not fleet.remembers(AT + (rows + 100) * STEP_S, STEP_S)
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_no_step_ever_holds_more_than_happened_in_it(data: st.DataObject) -> None:
     """Processes start, restart, end and are not scraped at will; a kept step is at most the true total.
@@ -230,7 +230,7 @@ def test_a_bucket_that_one_side_of_a_roll_out_lacks_is_left_out() -> None:
     assert prometheus_quantile([0.1, 0.2, 0.4, np.inf], [10, NAN, 30, 40], 0.5) == pytest.approx(0.25)
 
 
-@settings(derandomize=True, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 50), min_size=5, max_size=5), st.floats(0.01, 0.99))
 def test_a_quantile_rises_with_its_share_and_stays_within_the_bounds(parts: list[int], q: float) -> None:
     bounds: FloatArray = np.array([0.1, 0.3, 1.0, 2.0, np.inf])

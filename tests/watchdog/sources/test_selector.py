@@ -15,14 +15,14 @@ EXACT = st.builds(Matcher, LABELS, st.sampled_from(["=", "!="]), TEXT)
 REGEX = st.builds(Matcher, LABELS, st.sampled_from(["=~", "!~"]), st.sampled_from(["5..", "a|b", r"\d+", ""]))
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(NAMES, st.lists(EXACT | REGEX, max_size=4))
 def test_a_selector_reads_back_as_itself(name: str, matchers: list[Matcher]) -> None:
     selector = Selector(name, tuple(matchers))
     assert parse_selector(str(selector)) == selector
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from("ab1_:{}=!~\",\\'` 5.[]()"), max_size=30))
 def test_any_text_is_a_selector_or_one_clear_error(text: str) -> None:
     try:

@@ -27,6 +27,7 @@ from watchdog.model import (
     Heartbeat,
     HeartbeatState,
     Incident,
+    PendingCleanup,
     Ruling,
     SeriesShift,
     SwitchState,
@@ -553,3 +554,43 @@ async def test_heartbeats_of_a_check_that_is_gone_are_forgotten(store: Store) ->
     await store.await_heartbeats([heartbeat(NOW + 1, "", "awaited", "hourly")])
     assert await store.heartbeats("checkout", "nightly") == []
     assert [beat.at for beat in await store.heartbeats("checkout", "hourly")] == [NOW]
+
+
+def pending(run_id: str, since_at: float = NOW, name: str = "order") -> PendingCleanup:
+    return PendingCleanup(
+        run_id=run_id,
+        environment="prod",
+        service="checkout",
+        name=name,
+        steps=("DELETE https://shop/orders/{order}", "DELETE https://shop/carts/{cart}"),
+        values={"order": 17, "cart": "c-1", "tags": ["a", {"b": None}]},
+        since_at=since_at,
+        attempts=0,
+        because="",
+        next_attempt_at=since_at + 30.0,
+    )
+
+
+async def test_what_is_to_be_cleaned_up_is_durable_until_it_is_settled(make: Make) -> None:
+    first = make()
+    await first.open(NOW)
+    one, two, other = pending("one", NOW + 1), pending("two", NOW), pending("three", name="cart")
+    for row in (one, two, other):
+        await first.keep_cleanup(row)
+    await first.close()
+
+    second = make()
+    await second.open(NOW)
+    assert await second.cleanups("checkout", "order") == [two, one]
+    assert len(await second.cleanups()) == 3
+    tried = replace(one, attempts=1, next_attempt_at=NOW + 90.0)
+    await second.keep_cleanup(tried)
+    await second.settle_cleanup("one", one.steps[1:], "500")
+    assert await second.cleanups("checkout", "order") == [
+        two,
+        replace(tried, steps=one.steps[1:], because="500"),
+    ]
+    await second.settle_cleanup("one", (), "")
+    await second.settle_cleanup("never kept", ("x",), "500")
+    assert await second.cleanups() == [other, two]
+    await second.close()
