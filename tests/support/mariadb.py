@@ -44,7 +44,7 @@ class MariadbServer(DatabaseServer):
 
 @contextmanager
 def mariadb_server(folder: Path, *options: str) -> Iterator[MariadbServer]:
-    """A server, as another user when root; skips where MariaDB is not installed. folder: of its log."""
+    """A server, as another user when we are root; skips where there is none. folder: of its log."""
     install = binary("mariadb-install-db", PACKAGE)
     mariadbd = binary("mariadbd", PACKAGE)
     as_other = as_nobody()
