@@ -103,7 +103,7 @@ class ScenarioCheck:
 
     async def run(self, world: World) -> CheckResult:
         """Observe once; see `Check.run`. When cancelled, cleans up first."""
-        run = _Run(jar=cookie_jar(keeps=True), values={"run_id": world.run_id})
+        run = _Run(jar=cookie_jar(), values={"run_id": world.run_id})
         untidy: Problem | None = None
         try:
             problem = await self._walk(world, run)
@@ -207,7 +207,7 @@ def _ready(key: str, step: Step, known: dict[str, str]) -> _Ready:
     until = None if step.until is None else compiled(f"{key}.until", step.until, known)
     known.update(dict.fromkeys(step.extract, "dyn"))
     prefix = "cleanup " if key.startswith("cleanup") else f"{int(key.rpartition('.')[2]) + 1} "
-    return _Ready(prefix + step.place(), step, expect, until)
+    return _Ready(prefix + step.place, step, expect, until)
 
 
 async def _finish_anyway(work: Coroutine[Any, Any, T]) -> T:

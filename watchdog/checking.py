@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from checks.model import Beats, CheckResult, Database, World, deadline_s
+from checks.web.exchange import shared_session
 from watchdog.clock import Clock
 from watchdog.plan import CheckPlan
 from watchdog.selfcheck import SelfCheck
@@ -44,7 +45,7 @@ class Checker:
             now_s=self.clock.wall_s,
             mono_s=self.clock.mono_s,
             sleep=self.clock.sleep,
-            run_id=uuid.uuid4().hex,
+            run_id=secrets.token_hex(16),
             timeout_s=plan.timeout_s,
             beats=self.beats_for(plan),
         )
@@ -67,8 +68,5 @@ async def checker(
     self_check: SelfCheck | None = None,
 ) -> AsyncIterator[Checker]:
     """A checker with a session of its own."""
-    # No cookie of one check may reach another; a scenario keeps its own.
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
+    async with shared_session(aiohttp.TCPConnector(limit=0)) as session:
         yield Checker(session, databases, clock, beats_for, self_check)
