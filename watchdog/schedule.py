@@ -55,7 +55,7 @@ class Schedule:
         entry = self._entries.get(name)
         if entry is None:
             entry = self._entries[name] = _Entry(name, interval_s, align_s)
-            phase = zlib.crc32(name.encode()) % 1000 / 1000.0
+            phase = zlib.crc32(name.encode()) / 2**32
             delay_s = self._until_grid(entry) if align_s is not None else phase * interval_s
         else:
             entry.interval_s, entry.align_s = interval_s, align_s
