@@ -9,7 +9,7 @@ from checks.blame import Problem
 from checks.expressions.expression import Expression, compiled
 from checks.model import CheckResult, World
 from checks.text import Mask, finish
-from checks.web.exchange import VARIABLES, Answer, cookie_jar, trace_id
+from checks.web.exchange import VARIABLES, Answer, trace_id
 from checks.web.request import Request
 
 
@@ -59,16 +59,15 @@ class HttpCheck(Request):
 
     def blames(self, answer: Answer) -> Literal["status", "content", ""]:
         """What of an answer that failed was wrong; empty where the expression speaks of neither."""
-        if self._expect.denies("status", answer.values()):
+        if self._expect.denies("status", answer.values(self._expect.names)):
             return "status"
         return "content" if self._expect.names & {"text", "json", "headers"} else ""
 
     async def observe(self, world: World) -> tuple[CheckResult, Answer | None]:
         """Observe once, and what was answered if anything was."""
-        place = self.place()
-        jar = cookie_jar(keeps=False)
+        place = self.place
         answer = await self.send(
-            world, {"run_id": world.run_id}, jar, timeout_s=world.timeout_s, keep_alive=self.keep_alive
+            world, {"run_id": world.run_id}, None, timeout_s=world.timeout_s, keep_alive=self.keep_alive
         )
         mask = self._mask or Mask(self.secrets())
         if isinstance(answer, Problem):

@@ -151,8 +151,8 @@ class World:
     run_id: unique per run; sent as `X-Synthetic`, and the seed of `traceparent`.
     timeout_s: how long the world may take to answer; a check ends itself by it, so that it can say whether
     the target (`fail`) or our own limit (`error`) was the cause. See `deadline_s` for the caller's side.
-    beats: reports for this check, None where nobody takes any in.
-    cleanups: what this check has to clean up, None where nobody keeps that.
+    http: opened by `checks.web.exchange.shared_session`. beats: reports for this check, None where nobody
+    takes any in. cleanups: what this check has to clean up, None where nobody keeps that.
     """
 
     http: aiohttp.ClientSession

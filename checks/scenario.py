@@ -68,12 +68,12 @@ class ScenarioCheck:
             raise ValueError("leak_after: write a duration above 0")
         known: dict[str, str] = {}
         self._steps = tuple(
-            _ready(f"steps[{n}]", step, f"{n + 1} {step.place()}", f"step{n + 1}", known)
+            _ready(f"steps[{n}]", step, f"{n + 1} {step.place}", f"step{n + 1}", known)
             for n, step in enumerate(self.steps)
         )
         cleanup: dict[str, Ready] = {}
         for n, step in enumerate(self.cleanup):
-            place = step.place() if step.place() not in cleanup else f"{step.place()} ({n + 1})"
+            place = step.place if step.place not in cleanup else f"{step.place} ({n + 1})"
             cleanup[place] = _ready(f"cleanup[{n}]", step, f"cleanup {place}", f"cleanup{n + 1}", known)
         self._cleaning = Cleaning(cleanup, self.cleanup_timeout_s)
         readings = Counter(["total_s", *(name for ready in self._steps for name in ready.readings())])
@@ -87,7 +87,7 @@ class ScenarioCheck:
 
     async def run(self, world: World) -> CheckResult:
         """Observe once; see `Check.run`. When cancelled, cleans up first."""
-        run = Run(jar=cookie_jar(keeps=True), values={"run_id": world.run_id})
+        run = Run(jar=cookie_jar(), values={"run_id": world.run_id})
         if problem := await self._tell_leaks(world, run):
             return self._finished(run, problem)
         keeping = Keeping(world.cleanups, world.timeout_s, self._cleaning, run, world.now_s())
@@ -100,7 +100,7 @@ class ScenarioCheck:
 
     async def clean(self, world: World, cleanup: Cleanup) -> CheckResult:
         """Try once more what the run `world.run_id` has left to be cleaned up."""
-        run = Run(jar=cookie_jar(keeps=True), values={**cleanup.values, "run_id": world.run_id})
+        run = Run(jar=cookie_jar(), values={**cleanup.values, "run_id": world.run_id})
         left, problem = await self._cleaning.clean(world, run, cleanup.steps)
         if world.cleanups is not None:
             await settle(world.cleanups, run, left, self._told(run, problem), world.timeout_s)

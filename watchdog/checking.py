@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import aiohttp
 
 from checks.model import Beats, CheckResult, Cleanup, Cleanups, Database, World, deadline_s
 from checks.scenario import ScenarioCheck
+from checks.web.exchange import shared_session
 from watchdog.clock import Clock
 from watchdog.plan import CheckPlan
 from watchdog.selfcheck import SelfCheck
@@ -37,7 +38,7 @@ class Checker:
 
     async def run(self, plan: CheckPlan) -> CheckResult:
         """The result of one run, in time, whatever the check does."""
-        world = self._world(plan, uuid.uuid4().hex)
+        world = self._world(plan, secrets.token_hex(16))
         result = await self._contained(plan, lambda: plan.check.run(world))
         return result if self.self_check is None else await self.self_check.doubted(result)
 
@@ -83,8 +84,5 @@ async def checker(
     cleanups_for: Callable[[CheckPlan], Cleanups | None] = lambda plan: None,
 ) -> AsyncIterator[Checker]:
     """A checker with a session of its own."""
-    # No cookie of one check may reach another; a scenario keeps its own.
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
+    async with shared_session(aiohttp.TCPConnector(limit=0)) as session:
         yield Checker(session, databases, clock, beats_for, self_check, cleanups_for)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from checks.model import CheckResult
+from detectors.model import FloatArray
 from watchdog.board import LiveBoard
 from watchdog.metrics import Metrics
 from watchdog.plan import SeriesPlan, ServicePlan, ring_steps
@@ -156,6 +157,8 @@ class Keeper:
                     self.book.close_bin(series.id, grid_at)
             self.readings.close(plan.name, grid_at)
             self._note(plan, grid_at, now)
+            # With thousands of checks this takes longer than one of them may be late.
+            await asyncio.sleep(0)
 
     async def mirror(self, batch: Batch, grid_at: float, *, at_once: bool = False) -> None:
         """Keep on disk the steps that can change no more; after judging, which must not wait for it.
@@ -172,10 +175,14 @@ class Keeper:
         due_s = step_s if at_once else _MIRROR_S
         if last_at - first_at + step_s < due_s:
             return
-        checked = [item.id for plan in batch.services for item in plan.series if item.check is not None]
-        names = [*(item.id for item in batch.series), *checked]
-        rows = [(name, step_s, first_at, self.book.read(name, first_at, last_at)) for name in names]
-        await self.samples.append_all([row for row in rows if not np.isnan(row[3]).all()])
+        groups = [[item.id for item in batch.series]]
+        groups += [[item.id for item in plan.series if item.check is not None] for plan in batch.services]
+        rows: list[tuple[str, float, float, FloatArray]] = []
+        for names in groups:
+            found = [(name, step_s, first_at, self.book.read(name, first_at, last_at)) for name in names]
+            rows += [row for row in found if not np.isnan(row[3]).all()]
+            await asyncio.sleep(0)
+        await self.samples.append_all(rows)
         self._mirrored_to[batch.name] = last_at
 
     def add(self, service: str, check: str, result: CheckResult, at: float) -> None:

@@ -54,7 +54,7 @@ class Schedule:
             raise ValueError(f"{name}: an interval must be positive, got {interval_s}")
         entry = self._entries.setdefault(name, _Entry(name))
         entry.interval_s, entry.align_s = interval_s, align_s
-        phase = zlib.crc32(name.encode()) % 1000 / 1000.0
+        phase = zlib.crc32(name.encode()) / 2**32
         delay_s = self._until_grid(entry) if align_s is not None else phase * interval_s
         self._push(entry, self.clock.mono_s() + delay_s)
         self._changed.set()

@@ -27,7 +27,7 @@ class Look:
         return self.steps > STEPS_MAX
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Found:
     """A value and its path as people write it."""
 

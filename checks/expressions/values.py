@@ -22,6 +22,8 @@ def parse_json(body: bytes) -> Any:
         document = _decoded(body)
     except RecursionError:
         raise ValueError(f"nested deeper than {DEPTH_MAX}") from None
+    if body.count(b"{") + body.count(b"[") <= DEPTH_MAX:
+        return document
     level = [document]
     for _ in range(DEPTH_MAX + 1):
         level = [

@@ -92,6 +92,7 @@ class Step(ABC):
     def assertion(self) -> str:
         """CEL that what was seen last is judged by."""
 
+    @property
     @abstractmethod
     def place(self) -> str:
         """What it asks of whom, as written, without secrets."""

@@ -53,6 +53,7 @@ class RedisStep(Step):
         """See `Step.assertion`."""
         return "true" if self.expect is None else self.expect
 
+    @property
     def place(self) -> str:
         """See `Step.place`."""
         return f"REDIS {self.redis[0].upper()}"

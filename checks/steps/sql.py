@@ -49,6 +49,7 @@ class SqlStep(Step):
         """See `Step.assertion`."""
         return "true" if self.expect is None else self.expect
 
+    @property
     def place(self) -> str:
         """See `Step.place`."""
         return f"SQL {self.database}"

@@ -16,7 +16,7 @@ from yarl import URL
 from checks.blame import Problem
 from checks.expressions.values import parse_json
 from checks.model import World
-from checks.web.exchange import Answer, Outgoing, cookie_jar, exchange, identity
+from checks.web.exchange import Answer, Outgoing, exchange, identity
 from checks.web.route import Route
 from checks.wire.trust import Tls, system_trust
 
@@ -93,7 +93,7 @@ class OAuth2:
         answer = await exchange(
             world,
             Route(tls=trust, server_name=server_name),
-            cookie_jar(keeps=False),
+            None,
             self._asking(world, place),
             body_bytes_max=TOKEN_BYTES_MAX,
             follow_redirects=False,

@@ -10,6 +10,8 @@ import functools
 import hashlib
 import ssl
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
@@ -25,7 +27,6 @@ from checks.wire.certificate import days_left, first_expiry_s
 from checks.wire.handshake import WATCHER
 
 USER_AGENT = "deploy-watchdog (synthetic check)"
-CHUNK_BYTES = 65_536
 REDIRECTS_MAX = 5
 RESOLVING = "resolving the name"  # the one stage whose slowness is ours
 VARIABLES: Mapping[str, str] = {
@@ -41,9 +42,11 @@ VARIABLES: Mapping[str, str] = {
     # Of no declared type, so that it compares with 14 as with 14.5.
     "certificate_days": "dyn",
 }
+_DURATIONS = frozenset(name for name, kind in VARIABLES.items() if kind == "duration")
 # Answers of a proxy to CONNECT that tell of the target: it gave none (RFC 9110 sections 15.6.3 to 15.6.5).
 _TARGET_SILENT = frozenset({502, 503, 504})
 _PROXY_AUTHENTICATION = 407
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 _REFUSED_BY_PROXY = "the proxy refused our request"
 
 
@@ -137,39 +140,51 @@ class Answer:
         except LookupError:
             return (self.body or b"").decode("utf-8", "replace")
 
-    def values(self) -> dict[str, Any]:
-        """The CEL variables of the answer itself; a stage that did not happen took no time.
+    def values(self, names: AbstractSet[str]) -> dict[str, Any]:
+        """The CEL variables of the answer itself; of the durations only those of `names`.
 
-        Without TLS there is no certificate, so `certificate_days` is absent.
+        A stage that did not happen took no time. Without TLS there is no certificate, so `certificate_days`
+        is absent.
         """
-        stages = self.stages
-        certificate = stages.certificate_days
-        return {
-            **({} if certificate is None else {"certificate_days": certificate}),
-            "status": self.status,
-            "headers": self.headers,
-            "dns": timedelta(seconds=stages.dns_s or 0.0),
-            "connect": timedelta(seconds=stages.connect_s or 0.0),
-            "tls": timedelta(seconds=stages.tls_s or 0.0),
-            "first_byte": timedelta(seconds=stages.first_byte_s or 0.0),
-            "total": timedelta(seconds=stages.total_s or 0.0),
-        }
+        values: dict[str, Any] = {"status": self.status, "headers": self.headers}
+        for name in names & _DURATIONS:
+            values[name] = timedelta(seconds=getattr(self.stages, f"{name}_s") or 0.0)
+        if self.stages.certificate_days is not None:
+            values["certificate_days"] = self.stages.certificate_days
+        return values
 
 
-def cookie_jar(*, keeps: bool) -> aiohttp.abc.AbstractCookieJar:
-    """Where the cookies of one run are kept, if they are."""
+def cookie_jar() -> aiohttp.abc.AbstractCookieJar:
+    """Where the cookies of one run are kept."""
     # unsafe: also from services that are reached by address, as pods are.
-    return aiohttp.CookieJar(unsafe=True) if keeps else aiohttp.DummyCookieJar()
+    return aiohttp.CookieJar(unsafe=True)
+
+
+def shared_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    """The session of a `World`: it times every exchange and keeps no cookies; closes the connector."""
+    return _session(connector, _TRACE, is_owner=True)
 
 
 def open_session(world: World, stages: Stages) -> aiohttp.ClientSession:
     """A session over the connector of `world.http` for one connection, which fills `stages`."""
+    assert world.http.connector is not None
+    return _session(world.http.connector, _trace_config(has_names=True, stages=stages), is_owner=False)
+
+
+def _session(
+    connector: aiohttp.BaseConnector,
+    trace: aiohttp.TraceConfig,
+    *,
+    is_owner: bool,
+    jar: aiohttp.abc.AbstractCookieJar | None = None,
+) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=world.http.connector,
-        connector_owner=False,
-        cookie_jar=cookie_jar(keeps=False),
-        timeout=aiohttp.ClientTimeout(total=None),
-        trace_configs=[_trace_config(has_names=True, stages=stages)],
+        connector=connector,
+        connector_owner=is_owner,
+        cookie_jar=aiohttp.DummyCookieJar() if jar is None else jar,
+        # Deadlines are the callers'.
+        timeout=_NO_TIMEOUT,
+        trace_configs=[trace],
     )
 
 
@@ -201,7 +216,7 @@ class Outgoing:
 async def exchange(
     world: World,
     route: Route,
-    jar: aiohttp.abc.AbstractCookieJar,
+    jar: aiohttp.abc.AbstractCookieJar | None,
     sent: Outgoing,
     *,
     body_bytes_max: int,
@@ -212,19 +227,19 @@ async def exchange(
     """Send one request and read the whole answer, both within `timeout_s`.
 
     A new connection each time, unless `keep_alive` and the last one is still open: a kept one would stay with
-    the old instance while a roll-out replaces it.
+    the old instance while a roll-out replaces it. jar: keeps cookies, None = nobody does.
     Returns a Problem for everything the world does: `fail` is the target's doing, `error` ours.
     """
     stages = Stages(world.mono_s, world.now_s)
     watching = WATCHER.set(stages)
     try:
-        async with asyncio.timeout(timeout_s), _open_session(world, route, jar) as session:
+        async with asyncio.timeout(timeout_s), _session_for(world, route, jar) as session:
             stages.begin("total")
             async with session.request(
                 sent.method,
                 sent.url,
                 headers=sent.headers if keep_alive else {"Connection": "close", **sent.headers},
-                cookies=sent.cookies,
+                cookies=sent.cookies or None,
                 data=sent.body,
                 allow_redirects=follow_redirects,
                 max_redirects=REDIRECTS_MAX,
@@ -246,16 +261,18 @@ async def exchange(
         WATCHER.reset(watching)
 
 
-def _open_session(world: World, route: Route, jar: aiohttp.abc.AbstractCookieJar) -> aiohttp.ClientSession:
-    """A session for one request, over the connector of `world.http` unless the route needs its own."""
+def _session_for(
+    world: World, route: Route, jar: aiohttp.abc.AbstractCookieJar | None
+) -> AbstractAsyncContextManager[aiohttp.ClientSession]:
+    """`world.http`, or a session for one request where it keeps cookies or the route needs a connector."""
     own = route.connector()
-    return aiohttp.ClientSession(
-        connector=own or world.http.connector,
-        connector_owner=own is not None,
-        cookie_jar=jar,
-        timeout=aiohttp.ClientTimeout(total=None),
-        trace_configs=[_TRACE if route.resolve is None else _TRACE_WITHOUT_NAMES],
-    )
+    # A session of anybody else would not stop a redirect that leaves the host.
+    if own is None and jar is None and _TRACE in world.http.trace_configs:
+        return nullcontext(world.http)
+    connector = own or world.http.connector
+    assert connector is not None
+    trace = _TRACE if route.resolve is None else _TRACE_WITHOUT_NAMES
+    return _session(connector, trace, is_owner=own is not None, jar=jar)
 
 
 async def _answer(response: aiohttp.ClientResponse, stages: Stages, body_bytes_max: int) -> Answer:
@@ -278,7 +295,7 @@ async def _answer(response: aiohttp.ClientResponse, stages: Stages, body_bytes_m
 
 async def _read(response: aiohttp.ClientResponse, body_bytes_max: int) -> bytes | None:
     content = bytearray()
-    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+    while chunk := await response.content.readany():
         content += chunk
         if len(content) > body_bytes_max:
             response.close()

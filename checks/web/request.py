@@ -102,6 +102,9 @@ class Request:
     auth: Auth | None = None
     method: str = field(init=False, repr=False)
     url: str = field(init=False, repr=False)
+    # Method and URL as written, placeholders included, without credentials and query.
+    place: str = field(init=False, repr=False)
+    _whole_url: URL | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         written = [name for name in METHODS if getattr(self, name) is not None]
@@ -112,6 +115,8 @@ class Request:
             )
         self.method, self.url = written[0].upper(), getattr(self, written[0])
         refuse_url(written[0], self.url)
+        self.place = f"{self.method} {shown_url(self.url)}"
+        self._whole_url = None if PLACEHOLDER.search(self.url) else URL(self.url)
         self._refuse_body()
         if self.body_bytes_max < 1:
             raise ValueError("body_bytes_max: write a number of bytes above 0")
@@ -154,10 +159,6 @@ class Request:
             if not _HEADER_NAME.fullmatch(name) or not _COOKIE_VALUE.fullmatch(value.get_secret_value()):
                 raise ValueError(f"cookies: {name!r} or its value cannot be sent as a cookie")
 
-    def place(self) -> str:
-        """Method and URL as written, placeholders included, without credentials and query."""
-        return f"{self.method} {shown_url(self.url)}"
-
     def secrets(self) -> list[str]:
         """Everything in this request that must not come out in text, tokens of the last runs included."""
         found = secrets_of(PLACEHOLDER.sub("", self.url), self.headers)
@@ -183,6 +184,8 @@ class Request:
         Raises Unfillable for an empty value or a dot segment: `DELETE /orders/` or `DELETE /orders/..`
         would be another request than the one that was written.
         """
+        if self._whole_url is not None:
+            return self._whole_url
 
         def quoted(name: str) -> str:
             text = as_text(values[name])
@@ -229,7 +232,7 @@ class Request:
         self,
         world: World,
         values: Values,
-        jar: AbstractCookieJar,
+        jar: AbstractCookieJar | None,
         *,
         timeout_s: float,
         step: str = "",
@@ -237,8 +240,8 @@ class Request:
     ) -> Answer | Problem:
         """Fill the placeholders and exchange, again with a new token where a kept one is refused.
 
-        jar: the cookies of this run. step: names the request in messages, and tells the spans of one trace
-        apart. keep_alive: over a connection that was kept, and keep it.
+        jar: the cookies of this run, None = nobody keeps any. step: names the request in messages, and tells
+        the spans of one trace apart. keep_alive: over a connection that was kept, and keep it.
         """
         until_s = world.mono_s() + timeout_s
         send_once = functools.partial(self._send_once, world, values, jar, step=step, keep_alive=keep_alive)
@@ -264,13 +267,13 @@ class Request:
         self,
         world: World,
         values: Values,
-        jar: AbstractCookieJar,
+        jar: AbstractCookieJar | None,
         *,
         timeout_s: float,
         step: str,
         keep_alive: bool,
     ) -> Answer | Problem:
-        place, began_s = step or self.place(), world.mono_s()
+        place, began_s = step or self.place, world.mono_s()
         try:
             sent = Outgoing(
                 method=self.method,
@@ -368,7 +371,7 @@ def secrets_of(url: str, headers: Mapping[str, SecretStr]) -> list[str]:
 
 def judge(answer: Answer, expect: Expression, extra: Values, place: str) -> Problem | None:
     """None if the answer is as expected. extra: variables beside those of the answer."""
-    values = {**answer.values(), **extra}
+    values = {**answer.values(expect.names), **extra}
     if expect.names & {"json", "text", "total"} and answer.body is None:
         return Problem(
             "error", f"{place}: the body is longer than body_bytes_max; raise it or expect on status"

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from checks.databases import DATABASES
 from checks.model import World
+from checks.web.exchange import shared_session
 from tests.support.certificates import Authority
 from tests.support.databases import AnyDatabase, server_database, sqlite_database
 
@@ -23,7 +24,7 @@ Serve = Callable[..., Awaitable[str]]
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     """A World on the real loop; `dataclasses.replace` makes variants (databases, timeout_s, sleep)."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(use_dns_cache=False)) as http:
+    async with shared_session(aiohttp.TCPConnector(use_dns_cache=False)) as http:
         yield World(
             http=http,
             databases={},

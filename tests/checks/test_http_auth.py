@@ -192,7 +192,7 @@ async def test_an_issuer_that_gives_no_token_says_nothing_of_the_service(
     assert check.auth.oauth2 is not None
     result = await check.run(world)
     assert (result.outcome, result.readings) == ("error", {})
-    assert result.because == f"{check.place()}: no token from {check.auth.oauth2.token_url}: {told}"
+    assert result.because == f"{check.place}: no token from {check.auth.oauth2.token_url}: {told}"
 
 
 async def test_an_issuer_that_is_not_there_is_an_error(world: World, asking: Asking) -> None:

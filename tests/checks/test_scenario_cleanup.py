@@ -162,7 +162,7 @@ async def test_a_cleanup_that_failed_is_done_again_under_the_same_run(place: Pla
 
 async def test_only_what_is_left_is_done_again(place: Place) -> None:
     check = built(place)
-    order, cart = (step.place() for step in check.cleanup)
+    order, cart = (step.place for step in check.cleanup)
     place.kept.rows["run-1"] = Cleanup(run_id="run-1", steps=(cart,), values={"cart": "c"}, since_at=NOW)
     place.shop.removes = 500
     failed = await check.clean(place.world, place.kept.rows["run-1"])
@@ -230,7 +230,7 @@ async def test_what_a_cleanup_finds_out_is_used_by_its_next_step_and_found_out_a
     check = built(place, cleanup=cleanup)
     place.shop.removes = 500
     await check.run(place.world)
-    places = tuple(step.place() for step in check.cleanup)
+    places = tuple(step.place for step in check.cleanup)
     assert place.kept.rows["run-1"].steps == places
     assert place.kept.rows["run-1"].values == {}
     assert place.log[-3:-1] == ["DELETE /other", "DELETE /orders/of/run-1-1"]

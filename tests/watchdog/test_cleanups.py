@@ -190,7 +190,7 @@ async def keep(rig: Rig, run_id: str = "run-1", plan: CheckPlan = PLAN) -> None:
     """As a run does that has just created something."""
     kept = cleanups_for(rig.store, rig.cleaner.plans, plan)
     assert kept is not None
-    steps = (CHECK.cleanup[0].place(),)
+    steps = (CHECK.cleanup[0].place,)
     await kept.keep(Cleanup(run_id=run_id, steps=steps, values={"order": "o-1"}, since_at=rig.clock.wall_s()))
 
 
