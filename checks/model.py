@@ -29,12 +29,15 @@ class CheckResult:
     because: one sentence naming what failed and the value it had; empty for `pass`.
     readings: finite numbers; the last part of the name is the unit (`total_s`, `mismatches_per_million`).
     details: at most 100 lines for `check run`, in the order things happened.
+    written_at: when the first and the last of the rows that are wrong were written, epoch seconds, where that
+    is known: what lost them ran then.
     """
 
     outcome: Outcome
     because: str = ""
     readings: Mapping[str, float] = field(default_factory=dict)
     details: tuple[str, ...] = ()
+    written_at: tuple[float, float] | None = None
 
 
 class DatabaseUnable(Exception):

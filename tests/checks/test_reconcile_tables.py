@@ -388,6 +388,7 @@ async def test_every_way_to_disagree_is_counted_and_dated(shop: Callable[..., Sh
         "the missing were last changed between 2027-01-15T06:00:00Z and 2027-01-15T07:30:00Z"
         in result.because
     )
+    assert result.written_at == (NOW - 7200, NOW - 1800)
     assert f"{hidden(11)} missing on the right" in result.details
     assert f"{hidden(99)} missing on the left" in result.details
 
