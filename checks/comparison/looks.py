@@ -78,10 +78,15 @@ class Asking:
         readers: dict[str, Reader] = {}
         async with AsyncExitStack() as stack:
             for name in sorted({left, right}):
-                with telling(name, has_succeeded=self.has_succeeded):
-                    opening = known(self.world, name).snapshot(timeout_s=left_s)
-                    readers[name] = Reader(name, await stack.enter_async_context(opening), self.has_succeeded)
+                readers[name] = await stack.enter_async_context(self._reader(name, left_s))
             yield readers[left], readers[right]
+
+    @asynccontextmanager
+    async def _reader(self, name: str, timeout_s: float) -> AsyncIterator[Reader]:
+        # Also what goes wrong when the snapshot is given back is told as the database's.
+        with telling(name, has_succeeded=self.has_succeeded):
+            async with known(self.world, name).snapshot(timeout_s=timeout_s) as snapshot:
+                yield Reader(name, snapshot, self.has_succeeded)
 
     async def settle(self, seconds: float) -> None:
         """Wait, which is not counted."""

@@ -101,10 +101,15 @@ class Postgres(Server):
                     )
                     stack.callback(_drop, connection)
                     stage.doing = "running the statement"
+                    transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+                    await transaction.start()
                     await _restrict(connection, timeout_s)
             yield _Snapshot(self, connection, timeout_s, limit.when(), stage)
             with _telling(timeout_s, stage):
-                await connection.close(timeout=CLOSE_TIMEOUT_S)
+                async with asyncio.timeout_at(limit.when()):
+                    # A pooler throws a connection away whose transaction nobody ended.
+                    await transaction.rollback()
+                    await connection.close(timeout=CLOSE_TIMEOUT_S)
 
     async def close(self) -> None:
         """Nothing is held between snapshots."""
@@ -175,9 +180,8 @@ def _telling(timeout_s: float, stage: Stage) -> Iterator[None]:
 
 
 async def _restrict(connection: Any, timeout_s: float) -> None:
-    """Begin the transaction, with every limit held by the server, in case we are not there to hold it."""
+    """Let the server hold every limit of the transaction, in case we are not there to hold it."""
     statement_ms = max(1, int(timeout_s * 1000))
-    await connection.transaction(isolation="repeatable_read", readonly=True).start()
     await connection.execute(
         f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
         f"SET LOCAL idle_in_transaction_session_timeout = {statement_ms}"

@@ -229,3 +229,21 @@ async def test_two_checks_never_wait_for_the_connections_of_each_other(
     seen = replace(world, databases=databases)
     results = await asyncio.gather(*(check.run(seen) for check in checks))
     assert [(result.outcome, result.because) for result in results] == [("pass", "")] * 3
+
+
+async def test_a_server_that_goes_away_while_it_is_read_is_a_result(pair: Pair) -> None:
+    """Each connection of ours is ended after a part was read, so that not even its end can be told to it."""
+
+    def end() -> None:
+        if isinstance(pair.server, PostgresServer):
+            ours = "application_name = 'deploy-watchdog'"
+            pair.server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}")
+        else:
+            ours = f"db IN ('{pair.names[0]}', '{pair.names[1]}')"
+            ids = pair.server.execute(f"SELECT id FROM information_schema.processlist WHERE {ours}").split()
+            pair.server.execute(";".join(f"kill {one}" for one in ids))
+
+    pair.left.after_part = end
+    result = await pair.run()
+    assert result.outcome in ("fail", "error"), result
+    assert result.because.startswith(("left: ", "right: "))

@@ -176,6 +176,8 @@ async def test_postgres_works_behind_a_transaction_pooler(postgres: PostgresServ
                  from generate_series(1, 3) n where n > :since"""
         answers = await asyncio.gather(*(query(database, sql, since=2.0) for _ in range(20)))
         assert answers == [[{"n": 3, "t": "5s"}]] * 20
+        backends = [await query(database, "select pg_backend_pid() as pid") for _ in range(5)]
+        assert backends == [backends[0]] * 5
 
 
 async def test_postgres_leaves_no_session_behind(postgres: PostgresServer) -> None:
