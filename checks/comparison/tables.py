@@ -114,10 +114,19 @@ class _Look:
         return await together(*asked)
 
     async def throughout(
-        self, sides: Sides, cut: Cut, ask: Callable[[Statements, str | None], str], **seconds: float
+        self,
+        sides: Sides,
+        cut: Cut,
+        ask: Callable[[Statements, str | None], str],
+        *,
+        rows_max: int,
+        **seconds: float,
     ) -> Both:
-        """A statement on each side at once, over the whole tables, part by part."""
-        asked = (self._throughout(*each, cut, ask, seconds) for each in zip(self.readers, sides, strict=True))
+        """A statement on each side at once, over the whole tables, part by part; `rows_max` of each part."""
+        asked = (
+            self._throughout(*each, cut, ask, rows_max, seconds)
+            for each in zip(self.readers, sides, strict=True)
+        )
         return await together(*asked)
 
     async def _throughout(
@@ -126,6 +135,7 @@ class _Look:
         side: Statements,
         cut: Cut,
         ask: Callable[[Statements, str | None], str],
+        rows_max: int,
         seconds: Mapping[str, float],
     ) -> Sequence[Row]:
         try:
@@ -134,7 +144,7 @@ class _Look:
                 parts.parts(side, cut),
                 lambda part: ask(side, part),
                 side.params(**seconds),
-                rows_max=FINE,
+                rows_max=rows_max,
                 mono_s=self.asking.world.mono_s,
             )
         except Unanswered as error:
@@ -278,7 +288,7 @@ class TableComparison:
         self, look: _Look, sides: Sides, cut: Cut, within: Buckets | None, until_s: float
     ) -> tuple[dict[int, int], int]:
         rows = await look.throughout(
-            sides, cut, lambda side, part: side.scan(cut, within, part), until=until_s
+            sides, cut, lambda side, part: side.scan(cut, within, part), rows_max=FINE, until=until_s
         )
         return await asyncio.to_thread(unequal, rows)
 
@@ -297,13 +307,17 @@ class TableComparison:
     async def _rows(self, look: _Look, run: _Run, read: Buckets | Keys) -> Seen:
         """What differs there, apart from what changed too lately to tell."""
         rows: Both = ((), ())
+        # Rows may have come since they were counted.
+        rows_max = 2 * self.rows_max
         if isinstance(read, Keys) or isinstance(read.cut, Ranges):
-            # Found by an index. Twice as many: rows may have come since they were counted.
+            # Found by an index.
             if read.keys if isinstance(read, Keys) else read.numbers:
                 left, right = ((side.rows(read, None), side.params()) for side in run.sides)
-                rows = await look.rows(left, right, rows_max=2 * self.rows_max)
+                rows = await look.rows(left, right, rows_max=rows_max)
         elif read.numbers:
-            rows = await look.throughout(run.sides, read.cut, lambda side, part: side.rows(read, part))
+            rows = await look.throughout(
+                run.sides, read.cut, lambda side, part: side.rows(read, part), rows_max=rows_max
+            )
         seen = await asyncio.to_thread(keyed, rows, run.until_s)
         # A collation may find more keys than were asked for.
         keys = [key for key in seen.differing() if isinstance(read, Buckets) or key in read.keys]

@@ -8,6 +8,7 @@ because PgBouncer refuses such settings at connection time and would leak them b
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -143,12 +144,11 @@ class _Snapshot:
 
     async def _read(self, sql: str, arguments: Sequence[Any], rows_max: int) -> list[Any]:
         # Unnamed: a named one would outlive the transaction on a connection that PgBouncer shares.
-        statement = await self.connection.prepare(sql, name="")
-        kinds = [parameter.name for parameter in statement.get_parameters()]
+        explained = await self.connection.prepare(f"EXPLAIN (FORMAT JSON) {sql}", name="")
+        kinds = [parameter.name for parameter in explained.get_parameters()]
         fitted = [_fitted(value, kind) for value, kind in zip(arguments, kinds, strict=True)]
-        (plan,) = await statement.explain(*fitted)
+        (plan,) = json.loads(await explained.fetchval(*fitted))
         await self.server.let_run(float(plan["Plan"]["Total Cost"]), self.stage, self._strain)
-        # Explaining took the place of the unnamed statement.
         statement = await self.connection.prepare(sql, name="")
         cursor = await statement.cursor(*fitted)
         records: list[Any] = await cursor.fetch(rows_max + 1)

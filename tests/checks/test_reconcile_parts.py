@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from checks.databases.postgres import Postgres
 from checks.dialect import Dialect
 from checks.model import CheckResult, Database, Row, Snapshot, World
 from checks.reconcile import ReconcileCheck
+from tests.support.databases import sqlite_database
 from tests.support.mariadb import MariadbServer
 from tests.support.postgres import PostgresServer
 
@@ -63,13 +65,18 @@ def test_ranges_are_few_and_reach_from_end_to_end(low: int, span: int) -> None:
     assert levels <= 10
 
 
+async def at_once(_: float) -> None:
+    """A wait that is none."""
+
+
 @dataclass(slots=True)
 class Meddling:
-    """A database in which something happens after each part that was read, and the parts."""
+    """A database in which something happens after each part that is read; the parts, and the limits on rows."""
 
     database: Database
     after_part: Callable[[], object] = lambda: None
     parts: list[str] = field(default_factory=list)
+    rows_max: list[int] = field(default_factory=list)
 
     @property
     def dialect(self) -> Dialect:
@@ -90,6 +97,7 @@ class _Meddled:
     snapshot: Snapshot
 
     async def rows(self, sql: str, params: Mapping[str, Any], *, rows_max: int) -> Sequence[Row]:
+        self.meddling.rows_max.append(rows_max)
         found = await self.snapshot.rows(sql, params, rows_max=rows_max)
         if "GROUP BY" in sql:
             self.meddling.parts.append(sql)
@@ -133,9 +141,6 @@ def pair(request: pytest.FixtureRequest, world: World) -> Pair:
         filled = f"INSERT INTO orders SELECT seq, 5 FROM seq_1_to_{ROWS};"
     kind: type[Postgres | Mysql] = Postgres if isinstance(server, PostgresServer) else Mysql
     left, right = (Meddling(kind(dsn=SecretStr(server.dsn(name)))) for name in names)
-
-    async def at_once(_: float) -> None:
-        return
 
     seen = replace(world, databases={"left": left, "right": right}, sleep=at_once, timeout_s=30.0)
     pair = Pair(server, seen, names, left, right)
@@ -184,9 +189,6 @@ async def test_a_partitioned_table_and_a_view_are_read_whole(
             name,
         )
 
-    async def at_once(_: float) -> None:
-        return
-
     databases = {
         side: Meddling(Postgres(dsn=SecretStr(postgres.dsn(name))))
         for side, name in zip(("left", "right"), names, strict=True)
@@ -211,6 +213,24 @@ async def test_a_key_far_from_all_others_costs_only_time(pair: Pair, far: int) -
     result = await pair.run(rows_max=2000)
     assert (result.outcome, result.readings["mismatches"]) == ("fail", 3), result
     assert result.readings["read_rows"] < 4000
+
+
+async def test_as_many_rows_are_read_as_may_be(world: World, tmp_path: Path) -> None:
+    """Also more than there are buckets, and where no index finds them."""
+    databases = {}
+    for amount, side in enumerate(("left", "right")):
+        (tmp_path / side).mkdir()
+        store = sqlite_database(tmp_path / side)
+        store.execute(f"CREATE TABLE orders (id TEXT, amount); INSERT INTO orders VALUES ('a', {amount})")
+        databases[side] = Meddling(store.database)
+    check = TypeAdapter(ReconcileCheck).validate_python(
+        {
+            **{side: {"database": side, "table": "orders", "key": "id"} for side in databases},
+            "rows_max": 200_000,
+        }
+    )
+    await check.run(replace(world, databases=databases, sleep=at_once))
+    assert max(databases["left"].rows_max) == 400_000
 
 
 async def test_two_checks_never_wait_for_the_connections_of_each_other(
