@@ -5,8 +5,9 @@ the same. Each is asked in turn, round by round; how many times faster one was i
 rounds, each compared with itself, so that a machine that becomes busy is busy for both. Beside it stands
 how much time the server's processors spent, which does not depend on who else uses them. reladiff is
 installed into a temporary virtual environment; its time is that of its call, without starting Python, with
-the number of threads that was best in a round before. Ours has connecting, the catalogues and both looks in
-it, but not the wait between them, which is the `settle` of the configuration.
+one thread a database, as ours has, and with the number of threads that was best in a round before. Ours has
+connecting, the catalogues and both looks in it, but not the wait between them, which is the `settle` of the
+configuration.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import venv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,21 +129,27 @@ def measure() -> Iterator[str]:
 
 
 def _beside(stores: Stores, what: str, *, found: int, mismatches: int) -> Iterator[str]:
-    """Both tools in turn on tables that are not written to."""
-    threads = _best_threads(stores, found)
-    ours, theirs = [], []
+    """Both tools in turn on tables that are not written to.
+
+    Ours has one connection a database. So reladiff is also asked with one thread a database: where others use
+    the processors too, eight connections get more of them than two.
+    """
+    settings = () if stores.python is None else sorted({1, _best_threads(stores, found)})
+    ours: list[Spent] = []
+    theirs: dict[int, list[Spent]] = {threads: [] for threads in settings}
     for _ in range(ROUNDS):
         ours.append(stores.spent(lambda: asyncio.run(_full(stores.databases, mismatches=mismatches))))
-        if threads is not None:
-            theirs.append(stores.spent(lambda: _reladiff(stores, threads, found)))
+        for threads, spent in theirs.items():
+            spent.append(stores.spent(partial(_reladiff, stores, threads, found)))
     yield _line(f"{what}, ours, first run", ours)
     if not theirs:
         yield f"{what}, reladiff: not measured ({RELADIFF} could not be installed)"
-        return
-    yield _line(f"{what}, reladiff {RELADIFF.rpartition('=')[2]}, {threads} threads a database", theirs)
-    yield f"  ours is {_ratio(theirs, ours)} times faster"
-    less = statistics.median(one.server_s for one in theirs) / statistics.median(one.server_s for one in ours)
-    yield f"  and takes {less:.1f} times less of the server's processors"
+    for threads, spent in theirs.items():
+        yield _line(f"{what}, reladiff {RELADIFF.rpartition('=')[2]}, threads a database: {threads}", spent)
+        less = statistics.median(one.server_s for one in spent) / statistics.median(
+            one.server_s for one in ours
+        )
+        yield f"  ours is {_ratio(spent, ours)} times faster, with {less:.1f} times less of the processors"
 
 
 def _again(stores: Stores) -> Iterator[str]:
@@ -225,10 +233,8 @@ def _with_reladiff(folder: Path) -> Path | None:
     return python if installed.returncode == 0 else None
 
 
-def _best_threads(stores: Stores, found: int) -> int | None:
-    """The number of threads with which reladiff is fastest here; None where it is not installed."""
-    if stores.python is None:
-        return None
+def _best_threads(stores: Stores, found: int) -> int:
+    """The number of threads with which reladiff is fastest here."""
     return min(THREADS, key=lambda threads: _reladiff(stores, threads, found))
 
 

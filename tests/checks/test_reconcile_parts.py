@@ -71,7 +71,7 @@ async def at_once(_: float) -> None:
 
 @dataclass(slots=True)
 class Meddling:
-    """A database in which something happens after each part that is read; the parts, and the limits on rows."""
+    """A database in which something happens after each part that is read; its parts, and limits on rows."""
 
     database: Database
     after_part: Callable[[], object] = lambda: None
