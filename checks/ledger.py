@@ -62,7 +62,8 @@ class LedgerCheck(TableCheck):
     """Every transaction of a double-entry ledger sums to zero; stored balances are the sums of their entries.
 
     Sums are made by the database and compared exactly: a column of floating-point numbers is an `error`; in
-    SQLite amounts are whole numbers of the smallest unit. A row without a transaction does not count.
+    SQLite amounts are whole numbers of the smallest unit. Rows without a transaction sum to zero together, so
+    that all entries do; with `since` they do not count.
     transaction: the column that holds an entry's transaction. amount: the column of signed amounts.
     debit, credit: instead of `amount`, two columns of amounts without sign; NULL counts as zero.
     currency: the column of an amount's currency; each currency of a transaction sums to zero by itself.
@@ -138,8 +139,15 @@ class LedgerCheck(TableCheck):
         return f"coalesce({debit}, 0) - coalesce({credit}, 0)"
 
     def _transactions(self, look: Look) -> _Sums:
-        """Each transaction (in each currency) with the sum of its entries."""
-        source, conditions = look.related([self.transaction], self.since)
+        """Each transaction (in each currency) with the sum of its entries.
+
+        Of the whole table, those of none together as one more, so that the sums are those of all entries.
+        """
+        source, conditions = (
+            (look.table, look.conditions())
+            if self.since is None
+            else look.related([self.transaction], self.since)
+        )
         key = look.column(self.transaction)
         then = f"GROUP BY {key}" + (f", {look.column(self.currency)}" if self.currency else "")
         params: dict[str, Any] = look.since(self.since)
@@ -196,7 +204,10 @@ class LedgerCheck(TableCheck):
 def _because(found: _Found, worst: Sequence[Row]) -> str:
     share = f"{found.wrong / found.groups * 1e6:.0f} per million"
     told = f"{found.wrong} of {found.groups} {found.what} are off ({share}), in total by {_amount(found.off)}"
-    keys = ", ".join(f"{hidden(row['k'])} by {_amount(row['off'])}" for row in worst)
+    keys = ", ".join(
+        f"{'those without one' if row['k'] is None else hidden(row['k'])} by {_amount(row['off'])}"
+        for row in worst
+    )
     return f"{told}: {keys}" if keys else told
 
 

@@ -7,6 +7,7 @@ that imports only this one.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -28,12 +29,15 @@ class CheckResult:
     because: one sentence naming what failed and the value it had; empty for `pass`.
     readings: finite numbers; what a name says (`total_s`, `mismatches_per_million`) is in `checks.readings`.
     details: at most 100 lines for `check run`, in the order things happened.
+    written_at: when the first and the last of the rows that are wrong were written, epoch seconds, where that
+    is known: what lost them ran then.
     """
 
     outcome: Outcome
     because: str = ""
     readings: Mapping[str, float] = field(default_factory=dict)
     details: tuple[str, ...] = ()
+    written_at: tuple[float, float] | None = None
 
 
 class DatabaseUnable(Exception):
@@ -56,6 +60,17 @@ class DatabaseFailed(Exception):
     """The database refused the connection or answered wrongly: an observation, outcome `fail`."""
 
 
+class Snapshot(Protocol):
+    """A database as it was at one moment, whatever is written meanwhile. One statement at a time."""
+
+    async def rows(self, sql: str, params: Mapping[str, Any], *, rows_max: int) -> Sequence[Row]:
+        """Rows in the order of the query, at most `rows_max` (more raises DatabaseUnable).
+
+        params: values for `:name` places in `sql`. Raises DatabaseUnable or DatabaseFailed, nothing else.
+        """
+        ...
+
+
 class Database(Protocol):
     """A database opened read-only; kinds are listed in `checks.databases.DATABASES`."""
 
@@ -64,13 +79,10 @@ class Database(Protocol):
         """How this engine spells what the checks write themselves."""
         ...
 
-    async def query(
-        self, sql: str, params: Mapping[str, Any], *, timeout_s: float, rows_max: int
-    ) -> Sequence[Row]:
-        """Rows in the order of the query, at most `rows_max` (more raises DatabaseUnable).
+    def snapshot(self, *, timeout_s: float) -> AbstractAsyncContextManager[Snapshot]:
+        """One read-only transaction, on a connection of its own, which together may take `timeout_s`.
 
-        params: values for `:name` places in `sql`. Runs in one read-only transaction with a
-        statement timeout. Raises DatabaseUnable or DatabaseFailed, nothing else.
+        Raises as `Snapshot.rows`.
         """
         ...
 

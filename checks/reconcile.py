@@ -7,13 +7,13 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from checks.blame import Problem
 from checks.comparison.agreement import Wanted
 from checks.comparison.looks import Asking, Comparison, Seen
 from checks.comparison.queries import Query, QueryComparison
 from checks.comparison.tables import Table, TableComparison
 from checks.data.agreeing import Words
 from checks.data.tables import refuse
+from checks.databases.asking import Unanswered
 from checks.databases.statement import refuse_unless_asks, refuse_unless_condition
 from checks.dialect import Epoch, refuse_unless_name
 from checks.model import CheckResult, World
@@ -138,11 +138,15 @@ class ReconcileCheck:
 
     async def run(self, world: World) -> CheckResult:
         """Observe once; see `Check.run`."""
+        try:
+            return await self._reconcile(world)
+        except Unanswered as error:
+            return finish(error.problem.outcome, error.problem.because, readings={})
+
+    async def _reconcile(self, world: World) -> CheckResult:
         began_s, now_s = world.mono_s(), world.now_s()
         asking = Asking(world, began_s + world.timeout_s, self._has_succeeded)
         first = await self._comparison.first(asking, now_s)
-        if isinstance(first, Problem):
-            return finish(first.outcome, first.because, readings={})
         self._has_succeeded = True
         spent_s = world.mono_s() - began_s
         wrong = await asyncio.to_thread(_WORDS.differing, first.left, first.right)
@@ -152,8 +156,6 @@ class ReconcileCheck:
             await asking.settle(self.settle_s)
             began_s = world.mono_s()
             second = await self._comparison.second(asking, world.now_s(), wrong)
-            if isinstance(second, Problem):
-                return finish(second.outcome, second.because, readings={})
             spent_s += world.mono_s() - began_s
             confirmed, unsettled = await asyncio.to_thread(_again, wrong, first, second)
         self._comparison.conclude(unsettled)

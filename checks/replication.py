@@ -8,23 +8,21 @@ from dataclasses import dataclass, field
 from checks.blame import Problem
 from checks.data.tables import refuse_unless_span, span
 from checks.databases.asking import ask
+from checks.databases.postgres import POSTGRES_LAG_S
 from checks.dialect import MYSQL, POSTGRES, Dialect
 from checks.model import CheckResult, Row, World
 from checks.text import finish
 
 CHANNELS_MAX = 64
 
-# Received and replayed to the same place is no lag, however old the last transaction is: the primary is idle.
 # PostgreSQL manual, 9.27.4 "Recovery Control Functions" and 28.2.6 "pg_stat_wal_receiver".
-_POSTGRES = """
+_POSTGRES = f"""
 SELECT pg_is_in_recovery() AS is_replica,
        (SELECT count(*) FROM pg_stat_wal_receiver) AS receivers,
-       CASE WHEN NOT pg_is_in_recovery() THEN 0
-            WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
-            ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END AS lag_s,
+       CASE WHEN pg_is_in_recovery() THEN {POSTGRES_LAG_S} ELSE 0 END AS lag_s,
        CASE WHEN pg_is_in_recovery()
             THEN pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) END AS pending_bytes
-"""
+"""  # noqa: S608 our own text
 _MYSQL = "SHOW REPLICA STATUS"
 
 

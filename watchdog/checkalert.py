@@ -13,7 +13,7 @@ from config.schema import CheckAlert
 from detectors import say
 from watchdog.alerts.text import clock_time
 from watchdog.incident import Told, digest_of, told_of
-from watchdog.model import Alert, Incident
+from watchdog.model import Alert, Deploy, Incident
 from watchdog.plan import CheckPlan, ServicePlan
 
 
@@ -71,13 +71,16 @@ def advance(
     return incident
 
 
-def alerts_of(incident: Incident, *, is_page: bool, told: Told, now: float) -> tuple[Alert, ...]:
+def alerts_of(
+    incident: Incident, *, is_page: bool, told: Told, now: float, blame: str = ""
+) -> tuple[Alert, ...]:
     """One alert per channel: that it fails, or how it ended. A page where its `alert` says so."""
     is_open = incident.closed_at is None
     place = f"{incident.service} ({incident.environment})"
     fields: Mapping[str, str] = {
         "what": f"Check {incident.check_name}: {incident.because}",
         "since": clock_time(incident.onset_at, now),
+        "blame": blame if is_open else "",
         "done": "Nothing was sent to a rollback target.",
         "next": "Told once more when it is over." if is_open else "",
         "because": f"Held back until now: {incident.held}." if incident.held and is_open else "",
@@ -91,6 +94,17 @@ def alerts_of(incident: Incident, *, is_page: bool, told: Told, now: float) -> t
         told=told,
         now=now,
     )
+
+
+def blame_of(written_at: tuple[float, float], deploys: Sequence[Deploy], now: float) -> str:
+    """Which deploy the rows were written under that a check found to be wrong. deploys: newest first."""
+    first_at, _ = written_at
+    under = next((deploy for deploy in deploys if deploy.started_at <= first_at), None)
+    if under is None:
+        return f"The first of these rows was written at {clock_time(first_at, now)}, before any deploy known."
+    after = say.span(first_at - under.started_at)
+    when = clock_time(under.started_at, now)
+    return f"The first of these rows was written {after} after the deploy of {under.to_version} at {when}."
 
 
 def hold_of(plan: ServicePlan, check: CheckPlan, failing: Mapping[str, Sequence[str]], now: float) -> str:

@@ -14,7 +14,7 @@ from checks.model import CheckResult
 from config.schema import CheckAlert
 from watchdog.alerts.messages import Routes
 from watchdog.bench import Bench
-from watchdog.checkalert import Seen, advance, alerts_of, hold_of
+from watchdog.checkalert import Seen, advance, alerts_of, blame_of, hold_of
 from watchdog.clock import Clock
 from watchdog.incident import Told
 from watchdog.model import Incident
@@ -97,7 +97,8 @@ class CheckAlerts:
             return
         is_told = after.state == "raised" or (post.incident is not None and post.incident.state == "raised")
         try:
-            await self._put(after, is_told=is_told, is_page=post.rule.page)
+            blame = await self._blame(plan, result, at) if is_told else ""
+            await self._put(after, is_told=is_told, is_page=post.rule.page, blame=blame)
         except StoreDead:
             raise
         except StoreUnavailable as error:
@@ -106,13 +107,19 @@ class CheckAlerts:
             return
         post.incident = after if after.closed_at is None else None
 
-    async def _put(self, incident: Incident, *, is_told: bool, is_page: bool) -> None:
+    async def _blame(self, plan: CheckPlan, result: CheckResult, at: float) -> str:
+        """The deploy that the wrong rows were written under, where the check knows when they were."""
+        if result.written_at is None:
+            return ""
+        return blame_of(result.written_at, await self.store.deploys(service=plan.service), at)
+
+    async def _put(self, incident: Incident, *, is_told: bool, is_page: bool, blame: str = "") -> None:
         now = self.clock.wall_s()
         channels = (*self.routes.page, *self.routes.default) if is_page else self.routes.default
         told = Told(
             channels=tuple(dict.fromkeys(channels)), public_url=self.routes.public_url, last_deploy=None
         )
-        alerts = alerts_of(incident, is_page=is_page, told=told, now=now) if is_told else ()
+        alerts = alerts_of(incident, is_page=is_page, told=told, now=now, blame=blame) if is_told else ()
         await self.store.put_incident(replace(incident, is_page=is_page), alerts, now)
         if alerts:
             self.wake_outbox()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from checks.comparison.engines.engine import Catalogue, Column, NativeHash
+from checks.comparison.engines.engine import Catalogue, Column, NativeHash, Pages
 from checks.databases.canonical import Family, Kind
 from checks.dialect import Epoch
 
@@ -48,13 +48,23 @@ class Updated:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What is compared. native: the hash that both servers have. left_out: what cannot be compared."""
+    """What is compared. native: the hash that both servers have. left_out: what cannot be compared.
+
+    pages: how each table can be read in parts; they grow, which changes nothing of what is compared.
+    """
 
     keys: tuple[Pair, ...]
     columns: tuple[Pair, ...]
     updated: tuple[Updated, Updated] | None
     native: NativeHash | None
     left_out: tuple[str, ...]
+    pages: tuple[Pages | None, Pages | None] = field(compare=False)
+
+    @property
+    def is_by_number(self) -> bool:
+        """True if a key is one integer, never NULL, on both sides."""
+        columns = [column for pair in self.keys for column in (pair.left, pair.right)]
+        return len(self.keys) == 1 and all(column.is_whole and not column.has_nulls for column in columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,8 @@ def agree(wanted: tuple[Wanted, Wanted], found: tuple[Catalogue, Catalogue]) -> 
     updated = None
     if left.updated is not None and right.updated is not None:
         updated = (_time(left, found[0], left.updated), _time(right, found[1], right.updated))
-    return Agreement(tuple(keys), tuple(columns), updated, native, tuple(left_out))
+    pages = found[0].pages, found[1].pages
+    return Agreement(tuple(keys), tuple(columns), updated, native, tuple(left_out), pages)
 
 
 def missed(before: Agreement, now: Agreement) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from checks.blame import Problem
-from checks.comparison.looks import Asking, Seen
+from checks.comparison.looks import Asking, Seen, together
 from checks.data.agreeing import by_key
+from checks.databases.asking import Unanswered
 from checks.model import Row
 
 
@@ -35,51 +36,42 @@ class QueryComparison:
     rows_max: int
     _began_s: float = 0.0
 
-    async def first(self, asking: Asking, now_s: float) -> Seen | Problem:
+    async def first(self, asking: Asking, now_s: float) -> Seen:
         """See `Comparison.first`."""
         self._began_s = now_s
         return await self._look(asking, now_s, now_s - self.window_s)
 
-    async def second(self, asking: Asking, now_s: float, wrong: Collection[Any]) -> Seen | Problem:
+    async def second(self, asking: Asking, now_s: float, wrong: Collection[Any]) -> Seen:
         """See `Comparison.second`."""
         return await self._look(asking, now_s, self._began_s - 2 * self.window_s)
 
     def conclude(self, wrong: Collection[Any]) -> None:
         """Nothing is kept between runs."""
 
-    async def _look(self, asking: Asking, now_s: float, since_s: float) -> Seen | Problem:
-        """Both sides at once; each look may take half of the run's time."""
+    async def _look(self, asking: Asking, now_s: float, since_s: float) -> Seen:
+        """Both sides at once."""
         params = {"since": since_s, "until": now_s - self.settle_s}
-        left, right = await asyncio.gather(
-            self._rows(asking, self.left, params), self._rows(asking, self.right, params)
-        )
-        if isinstance(left, Problem):
-            return left
-        if isinstance(right, Problem):
-            return right
+        async with asking.both(self.left.database, self.right.database) as readers:
+            # The second look has twice the window.
+            left, right = await together(
+                *(
+                    reader.rows(side.sql, params, rows_max=2 * self.rows_max)
+                    for reader, side in zip(readers, (self.left, self.right), strict=True)
+                )
+            )
         return await asyncio.to_thread(_paired, left, right)
 
-    async def _rows(
-        self, asking: Asking, side: Query, params: Mapping[str, float]
-    ) -> Sequence[Row] | Problem:
-        return await asking.rows(
-            side.database,
-            side.sql,
-            params,
-            timeout_s=asking.world.timeout_s / 2,
-            # The second look has twice the window.
-            rows_max=2 * self.rows_max,
-        )
 
-
-def _paired(left: Sequence[Row], right: Sequence[Row]) -> Seen | Problem:
-    """Both sides by key, or why they cannot be compared."""
+def _paired(left: Sequence[Row], right: Sequence[Row]) -> Seen:
+    """Both sides by key; raises Unanswered if they cannot be compared."""
     for name, rows in (("left", left), ("right", right)):
         if rows and "key" not in rows[0]:
-            return Problem("error", f"{name}: the query gives no column named key; write `... as key`")
+            told = f"{name}: the query gives no column named key; write `... as key`"
+            raise Unanswered(Problem("error", told))
     if left and right and left[0].keys() != right[0].keys():
         odd = ", ".join(sorted(left[0].keys() ^ right[0].keys()))
-        return Problem("error", f"the two queries do not give the same columns: {odd} is on one side only")
+        told = f"the two queries do not give the same columns: {odd} is on one side only"
+        raise Unanswered(Problem("error", told))
     columns = sorted(name for name in (left or right or [{}])[0] if name != "key")
     found = by_key(left, "key", columns), by_key(right, "key", columns)
     return Seen(left=found[0], right=found[1], compared=len(found[0].keys() | found[1].keys()))

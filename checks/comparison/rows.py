@@ -69,7 +69,7 @@ def keyed(rows: Both, until_s: float) -> Keyed:
 
 def unequal(rows: Both) -> tuple[dict[int, int], int]:
     """The buckets of `Statements.scan` that differ, each with its rows, and all rows; of the larger side."""
-    left, right = ({row["bucket"]: (row["n"], int(row["total"])) for row in side} for side in rows)
+    left, right = map(_summed, rows)
     nothing = (0, 0)
     differing = {
         bucket: max(left.get(bucket, nothing)[0], right.get(bucket, nothing)[0])
@@ -77,6 +77,15 @@ def unequal(rows: Both) -> tuple[dict[int, int], int]:
         if left.get(bucket) != right.get(bucket)
     }
     return differing, max(sum(n for n, _ in side.values()) for side in (left, right))
+
+
+def _summed(rows: Sequence[Row]) -> dict[int, tuple[int, int]]:
+    """Each bucket's rows and the sum of their hashes, over all parts in which the table was read."""
+    sums: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        n, total = sums.get(row["bucket"], (0, 0))
+        sums[row["bucket"]] = (n + row["n"], total + int(row["total"]))
+    return sums
 
 
 def fitting(rows_of: Mapping[int, int], rows_max: int) -> frozenset[int]:

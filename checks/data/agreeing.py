@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -92,8 +92,11 @@ class Words:
         kinds += ", ".join(f"{many} {kind}" for kind, many in Counter(wrong.values()).most_common())
         because = f"{number} of {compared} {self.things} differ ({rate}): {kinds}"
         shown = ", ".join(hidden(key) for key in keys[:KEYS_SHOWN_MAX])
-        because += f"{_missed(wrong, changed_s)}; keys {shown}"
-        return finish("fail", because, readings=counts, details=told)
+        written_at = _missed(wrong, changed_s)
+        if written_at is not None:
+            because += f"; the missing were last changed between {' and '.join(map(moment, written_at))}"
+        because += f"; keys {shown}"
+        return replace(finish("fail", because, readings=counts, details=told), written_at=written_at)
 
 
 def moment(at_s: float) -> str:
@@ -126,11 +129,7 @@ def same(value: Any) -> Any:
     return str(value)
 
 
-def _missed(wrong: Mapping[Any, str], changed_s: Mapping[Any, float]) -> str:
-    """Between when and when the missing were written, where that is known: what lost them ran then."""
+def _missed(wrong: Mapping[Any, str], changed_s: Mapping[Any, float]) -> tuple[float, float] | None:
+    """When the first and the last of the missing were written, where that is known."""
     times = [changed_s[key] for key, kind in wrong.items() if kind.startswith("missing") and key in changed_s]
-    return (
-        f"; the missing were last changed between {moment(min(times))} and {moment(max(times))}"
-        if times
-        else ""
-    )
+    return (min(times), max(times)) if times else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,10 +32,11 @@ class Reducer:
 
     sql: a query over `:events`, which stands for the events query in brackets, so give it a name: `select
     aggregate, sum(amount) as total from :events e group by aggregate`.
-    python: `module:function`, imported at start, called as function(state, event) for the events of one
-    aggregate in the order of `seq`. state is None before the first event and a dict afterwards, event maps
-    column to value; it returns the new state, or None for an aggregate that is to have no row. It must be
-    quick and depend on nothing else.
+    python: `module:name`, imported at start: a function that the module itself offers, in its dict REDUCERS,
+    as in `REDUCERS = {"order": order}`; nothing else can be named. It is called as function(state, event) for
+    the events of one aggregate in the order of `seq`. state is None before the first event and a dict
+    afterwards, event maps column to value; it returns the new state, or None for an aggregate that is to have
+    no row. It must be quick and depend on nothing else.
     """
 
     sql: str | None = None
@@ -96,14 +98,24 @@ class Reducer:
 
 
 def _imported(name: str) -> Fold:
+    """The function of that name that a module offers as a reducer.
+
+    What a configuration may call is said where it is written, so that it cannot name `os:system`.
+    """
     if not _NAMED.fullmatch(name):
         raise ValueError(f"python: {name!r} is not of the form package.module:function")
     module, _, function = name.partition(":")
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise ValueError(f"python: {module} is a part of Python, which offers no reducers")
     try:
-        found = getattr(importlib.import_module(module), function)
+        offered = getattr(importlib.import_module(module), "REDUCERS", None)
     except _TROUBLE as error:
-        raise ValueError(f"python: cannot import {name}: {type(error).__name__}: {error}") from None
-    if not callable(found):
+        raise ValueError(f"python: cannot import {module}: {type(error).__name__}: {error}") from None
+    if not isinstance(offered, Mapping) or function not in offered:
+        raise ValueError(
+            f'python: {module} does not offer {function}; write REDUCERS = {{"{function}": {function}}} there'
+        )
+    if not callable(offered[function]):
         raise ValueError(f"python: {name} is not a function")
-    fold: Fold = found
+    fold: Fold = offered[function]
     return fold

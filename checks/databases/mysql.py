@@ -1,4 +1,4 @@
-"""Kind `mysql`: one read-only transaction on a new connection per query; MySQL and MariaDB.
+"""Kind `mysql`: each snapshot is one read-only transaction on a new connection; MySQL and MariaDB.
 
 A new connection each time, for the reasons given in `checks.databases.postgres`. The statement is prepared by
 the server, which takes exactly one there: nothing behind a semicolon can end the read-only transaction. Rows
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import ssl
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,15 +25,22 @@ from asyncmy.cursors import SSCursor
 from pydantic import SecretStr
 
 from checks.blame import blame
+from checks.databases.server import Server, Stage, Strain
 from checks.databases.statement import respell
 from checks.dialect import MYSQL, Dialect
-from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable, Row
+from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable, Row, Snapshot
 
-CONNECTIONS_MAX = 2
+COST_MAX = 1e8
+PLAN_ROWS_MAX = 1_000
+CHANNELS_MAX = 64
 LOCK_TIMEOUT_S = 1  # the smallest that MySQL takes; a lock we wait for is one a migration holds
 CANCEL_AGAIN_S = 0.05
 APPLICATION_NAME = "deploy-watchdog"
 
+_CONNECTING = "connecting"
+_EXPLAINED = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*(?:select|with|values)\b", re.IGNORECASE | re.DOTALL)
+_PLAN_HIDDEN = 1345  # a view whose tables we may not read ourselves
+_LAG_HIDDEN = frozenset({1064, 1227})  # MySQL before 8.0.22 spells it otherwise; a privilege we lack
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SSL_MODES = frozenset({"DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"})
 _SSL_FILES = ("ssl-ca", "ssl-cert", "ssl-key")
@@ -66,21 +75,24 @@ class _NeverInClear:
 
 
 @dataclass(slots=True, kw_only=True)
-class Mysql:
+class Mysql(Server):
     """A MySQL (8.0 or newer) or MariaDB (10.5 or newer) database.
 
     dsn: mysql://user:password@host:port/database, with the options ssl-mode (DISABLED, REQUIRED, VERIFY_CA,
     VERIFY_IDENTITY; REQUIRED unless the host is this machine), ssl-ca, ssl-cert and ssl-key. Use a role that
     may only read. Times given as parameters arrive as numbers, epoch seconds: compare a column of times with
     `from_unixtime(:since)`. The session's time zone is UTC, and a backslash in a text is a backslash.
+    cost_max: a statement that would read more rows (as EXPLAIN expects, those of a join multiplied) is not
+    run, which is an `error`.
     """
 
     dsn: SecretStr
+    cost_max: float = COST_MAX
     dialect: ClassVar[Dialect] = MYSQL
     _options: Mapping[str, Any] = field(init=False, repr=False, compare=False)
-    _slots: asyncio.Semaphore = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        Server.__post_init__(self)
         try:
             parts = urlsplit(self.dsn.get_secret_value())
             is_complete = parts.scheme in ("mysql", "mariadb") and (parts.port or 3306) > 0
@@ -101,12 +113,46 @@ class Mysql:
             if secure is not None and secure.verify_mode == ssl.CERT_REQUIRED
             else {"mysql_clear_password": _NeverInClear, "dialog": _NeverInClear},
         }
-        self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
 
-    async def query(
-        self, sql: str, params: Mapping[str, Any], *, timeout_s: float, rows_max: int
-    ) -> Sequence[Row]:
-        """See `checks.model.Database.query`."""
+    @asynccontextmanager
+    async def snapshot(self, *, timeout_s: float) -> AsyncIterator[Snapshot]:
+        """See `checks.model.Database.snapshot`."""
+        stage = Stage("waiting for a free connection of ours")
+        async with AsyncExitStack() as stack:
+            with _telling(timeout_s, stage):
+                async with asyncio.timeout(timeout_s) as limit:
+                    await stack.enter_async_context(self._slots)
+                    stage.doing = _CONNECTING
+                    connection = await _connected(
+                        **self._options,
+                        program_name=APPLICATION_NAME,
+                        autocommit=None,
+                        # Ours is the limit around it, which can tell the stages apart.
+                        connect_timeout=timeout_s + 1.0,
+                    )
+                    stack.callback(connection.close)
+                    stage.doing = "running the statement"
+                    await _restrict(connection, timeout_s)
+            yield _Snapshot(self, connection, timeout_s, limit.when(), stage)
+            with _telling(timeout_s, stage):
+                async with asyncio.timeout_at(limit.when()):
+                    await connection.ensure_closed()
+
+    async def close(self) -> None:
+        """Nothing is held between snapshots."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """See `checks.model.Snapshot`. until: in the loop's time."""
+
+    server: Mysql
+    connection: Any
+    timeout_s: float
+    until: float | None
+    stage: Stage
+
+    async def rows(self, sql: str, params: Mapping[str, Any], *, rows_max: int) -> Sequence[Row]:
         arguments: list[Any] = []
 
         def mark(name: str) -> str:
@@ -114,45 +160,64 @@ class Mysql:
             return "?"
 
         marked = respell(sql, mark)
-        stage = "waiting for a free connection of ours"
-        connection: Any = None
-        try:
-            async with asyncio.timeout(timeout_s), self._slots:
-                stage = "connecting"
-                connection = await _connected(
-                    **self._options,
-                    program_name=APPLICATION_NAME,
-                    autocommit=None,
-                    # Ours is the limit around it, which can tell the stages apart.
-                    connect_timeout=timeout_s + 1.0,
-                )
-                stage = "running the statement"
-                await _restrict(connection, timeout_s)
-                names, rows = await _read(connection, marked, arguments, rows_max)
-                await connection.ensure_closed()
-        except TimeoutError:
-            if stage == "connecting":
-                raise DatabaseFailed(f"no answer within {timeout_s:g} s (connecting)") from None
-            raise DatabaseUnable(f"stopped by our own limit of {timeout_s:g} s ({stage})") from None
-        except errors.MySQLError as error:
-            raise _told(error) from None
-        except OSError as error:
-            outcome, what = blame(error)
-            raise (DatabaseFailed if outcome == "fail" else DatabaseUnable)(what) from None
-        except _STUMBLES as error:
-            if "package is required" in str(error):
-                # Logins that the client can only make over TLS, or not at all.
-                raise DatabaseUnable(f"cannot log in ({error}); try ssl-mode=REQUIRED") from None
-            raise DatabaseFailed(f"not a MySQL answer ({type(error).__name__})") from None
-        finally:
-            if connection is not None:
-                connection.close()
+        with _telling(self.timeout_s, self.stage):
+            async with asyncio.timeout_at(self.until):
+                cost = await self._cost(marked, arguments)
+                await self.server.let_run(cost, self.stage, self._strain)
+                rows = await _read(self.connection, marked, arguments, rows_max)
         if len(rows) > rows_max:
             raise DatabaseUnable(f"more than {rows_max} rows; narrow the query or raise rows_max")
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return rows
 
-    async def close(self) -> None:
-        """Nothing is held between queries."""
+    async def _cost(self, sql: str, arguments: Sequence[Any]) -> float | None:
+        """The rows that the plan expects to read; None if we may not see it, as of a view."""
+        if not _EXPLAINED.match(sql):
+            return 0.0
+        try:
+            plan = await _read(self.connection, f"EXPLAIN {sql}", arguments, PLAN_ROWS_MAX)
+        except errors.MySQLError as error:
+            if error.args and error.args[0] == _PLAN_HIDDEN:
+                return None
+            raise
+        # The rows of one `id` are joined, each for every row of those before it.
+        of_query: dict[Any, float] = {}
+        for step in plan:
+            of_query[step["id"]] = of_query.get(step["id"], 1.0) * float(step["rows"] or 1)
+        return sum(of_query.values())
+
+    async def _strain(self) -> Strain:
+        (running,) = await _read(self.connection, "SHOW GLOBAL STATUS LIKE 'Threads_running'", (), 1)
+        try:
+            channels = await _read(self.connection, "SHOW REPLICA STATUS", (), CHANNELS_MAX)
+        except errors.MySQLError as error:
+            if not error.args or error.args[0] not in _LAG_HIDDEN:
+                raise
+            channels = []
+        behind = [row.get("Seconds_Behind_Source", row.get("Seconds_Behind_Master")) for row in channels]
+        lags = [float(lag) for lag in behind if lag is not None]
+        # One of the running is this one.
+        return Strain(int(running["Value"]) - 1, max(lags, default=None))
+
+
+@contextmanager
+def _telling(timeout_s: float, stage: Stage) -> Iterator[None]:
+    """Whose fault it is, by what is raised inside and at which stage."""
+    try:
+        yield
+    except TimeoutError:
+        if stage.doing == _CONNECTING:
+            raise DatabaseFailed(f"no answer within {timeout_s:.3g} s (connecting)") from None
+        raise DatabaseUnable(f"stopped by our own limit of {timeout_s:.3g} s ({stage.doing})") from None
+    except errors.MySQLError as error:
+        raise _told(error) from None
+    except OSError as error:
+        outcome, what = blame(error)
+        raise (DatabaseFailed if outcome == "fail" else DatabaseUnable)(what) from None
+    except _STUMBLES as error:
+        if "package is required" in str(error):
+            # Logins that the client can only make over TLS, or not at all.
+            raise DatabaseUnable(f"cannot log in ({error}); try ssl-mode=REQUIRED") from None
+        raise DatabaseFailed(f"not a MySQL answer ({type(error).__name__})") from None
 
 
 def _secure(parts: SplitResult) -> ssl.SSLContext | None:
@@ -225,20 +290,22 @@ async def _restrict(connection: Any, timeout_s: float) -> None:
         await cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
 
 
-async def _read(
-    connection: Any, sql: str, arguments: Sequence[Any], rows_max: int
-) -> tuple[list[str], list[Sequence[Any]]]:
+async def _read(connection: Any, sql: str, arguments: Sequence[Any], rows_max: int) -> list[Row]:
+    """The rows, and one more where there are more."""
     variables = [f"@place_{n}" for n in range(len(arguments))]
     async with connection.cursor() as cursor:
         await cursor.execute("PREPARE asked FROM %s", (sql,))
         if variables:
             settings = ", ".join(f"{variable} = %s" for variable in variables)
             await cursor.execute(f"SET {settings}", tuple(arguments))
-    # Not closed: that would read what we do not want. The connection ends with it.
     cursor = connection.cursor(SSCursor)
     await cursor.execute("EXECUTE asked" + (f" USING {', '.join(variables)}" if variables else ""))
     names = [column[0] for column in cursor.description or ()]
-    return names, list(await cursor.fetchmany(rows_max + 1)) if names else []
+    rows = list(await cursor.fetchmany(rows_max + 1)) if names else []
+    if len(rows) <= rows_max:
+        # With more it would read what we do not want: then the connection ends with it.
+        await cursor.close()
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _told(error: errors.MySQLError) -> DatabaseUnable | DatabaseFailed:

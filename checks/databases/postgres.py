@@ -1,4 +1,4 @@
-"""Kind `postgres`: one read-only transaction on a new connection per query.
+"""Kind `postgres`: each snapshot is one read-only transaction on a new connection.
 
 A new connection each time costs a few milliseconds and buys that a restart, a fail-over or a pooler between
 two runs cannot turn into a false failure. Everything that limits the statement is set inside the transaction,
@@ -8,10 +8,11 @@ because PgBouncer refuses such settings at connection time and would leak them b
 from __future__ import annotations
 
 import asyncio
-import math
+import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,14 +23,30 @@ import asyncpg
 from pydantic import SecretStr
 
 from checks.blame import blame
+from checks.databases.server import Server, Stage, Strain
 from checks.databases.statement import respell
 from checks.dialect import POSTGRES, Dialect
-from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable, Row
+from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable, Row, Snapshot
 
-CONNECTIONS_MAX = 2
+COST_MAX = 1e7
 LOCK_TIMEOUT_MS = 100  # a lock we wait for is one a migration holds: be the one who gives way
 CLOSE_TIMEOUT_S = 1.0
 APPLICATION_NAME = "deploy-watchdog"
+
+# Seconds that a replica is behind. Received and replayed to the same place is no lag, however old the last
+# transaction is: the primary is idle (PostgreSQL manual, 9.27.4 "Recovery Control Functions").
+POSTGRES_LAG_S = """CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+            ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END"""
+
+_CONNECTING = "connecting"
+# A backend with a snapshot runs a statement; that it has one is shown to everybody, its state is not.
+# Within a transaction the server would go on showing what it showed first.
+_STRAIN = f"""
+WITH anew AS MATERIALIZED (SELECT pg_stat_clear_snapshot())
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid())
+         AS running,
+       CASE WHEN pg_is_in_recovery() THEN {POSTGRES_LAG_S} END AS lag_s
+FROM anew"""  # noqa: S608 our own text
 
 # Classes of SQLSTATE (PostgreSQL manual, appendix A) in which the server refused or broke: connection
 # exceptions, no resources, operator intervention, system errors, internal errors.
@@ -44,21 +61,22 @@ _QUERY_CANCELED = "57014"
 
 
 @dataclass(slots=True, kw_only=True)
-class Postgres:
+class Postgres(Server):
     """A PostgreSQL database, reached directly or through PgBouncer.
 
     dsn: postgresql://user:password@host:port/database. Use a role that may only read.
     Times given as parameters are epoch seconds and become what the query compares them with: timestamptz,
     timestamp (UTC), date, or the number itself.
-    cost_max: a query whose plan costs more (total cost as EXPLAIN shows it) is not run, which is an `error`.
+    cost_max: a statement whose plan costs more (total cost as EXPLAIN shows it; by default that of reading
+    some hundred million rows) is not run, which is an `error`.
     """
 
     dsn: SecretStr
-    cost_max: float | None = None
+    cost_max: float = COST_MAX
     dialect: ClassVar[Dialect] = POSTGRES
-    _slots: asyncio.Semaphore = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        Server.__post_init__(self)
         try:
             parts = urlsplit(self.dsn.get_secret_value())
             is_complete = parts.scheme in ("postgres", "postgresql") and (parts.port or 5432) > 0
@@ -71,14 +89,50 @@ class Postgres:
             # Missing at connection time, it would look like a server that is not there.
             if key in ("sslrootcert", "sslcert", "sslkey", "sslcrl") and not Path(files[-1]).is_file():
                 raise ValueError(f"dsn: {key} names a file that is not there")
-        if self.cost_max is not None and not 0 < self.cost_max < math.inf:
-            raise ValueError("cost_max: write a number above 0, as EXPLAIN shows costs")
-        self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
 
-    async def query(
-        self, sql: str, params: Mapping[str, Any], *, timeout_s: float, rows_max: int
-    ) -> Sequence[Row]:
-        """See `checks.model.Database.query`."""
+    @asynccontextmanager
+    async def snapshot(self, *, timeout_s: float) -> AsyncIterator[Snapshot]:
+        """See `checks.model.Database.snapshot`."""
+        stage = Stage("waiting for a free connection of ours")
+        connection: Any = None
+        async with AsyncExitStack() as stack:
+            with _telling(timeout_s, stage):
+                async with asyncio.timeout(timeout_s) as limit:
+                    await stack.enter_async_context(self._slots)
+                    stage.doing = _CONNECTING
+                    connection = await asyncpg.connect(
+                        self.dsn.get_secret_value(),
+                        timeout=timeout_s,
+                        statement_cache_size=0,
+                        server_settings={"application_name": APPLICATION_NAME},
+                    )
+                    stack.callback(_drop, connection)
+                    stage.doing = "running the statement"
+                    transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+                    await transaction.start()
+                    await _restrict(connection, timeout_s)
+            yield _Snapshot(self, connection, timeout_s, limit.when(), stage)
+            with _telling(timeout_s, stage):
+                async with asyncio.timeout_at(limit.when()):
+                    # A pooler throws a connection away whose transaction nobody ended.
+                    await transaction.rollback()
+                    await connection.close(timeout=CLOSE_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Nothing is held between snapshots."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """See `checks.model.Snapshot`. until: in the loop's time."""
+
+    server: Postgres
+    connection: Any
+    timeout_s: float
+    until: float | None
+    stage: Stage
+
+    async def rows(self, sql: str, params: Mapping[str, Any], *, rows_max: int) -> Sequence[Row]:
         arguments: list[Any] = []
 
         def number(name: str) -> str:
@@ -87,65 +141,62 @@ class Postgres:
             return f"${len(arguments)}"
 
         numbered = respell(sql, number)
-        stage = "waiting for a free connection of ours"
-        connection = None
-        try:
-            async with asyncio.timeout(timeout_s), self._slots:
-                stage = "connecting"
-                connection = await asyncpg.connect(
-                    self.dsn.get_secret_value(),
-                    timeout=timeout_s,
-                    statement_cache_size=0,
-                    server_settings={"application_name": APPLICATION_NAME},
-                )
-                stage = "running the statement"
-                records = await self._read(connection, numbered, arguments, timeout_s, rows_max)
-                await connection.close(timeout=CLOSE_TIMEOUT_S)
-        except TimeoutError:
-            if stage == "connecting":
-                raise DatabaseFailed(f"no answer within {timeout_s:g} s (connecting)") from None
-            raise DatabaseUnable(f"stopped by our own limit of {timeout_s:g} s ({stage})") from None
-        except OSError as error:
-            outcome, what = blame(error)
-            raise (DatabaseFailed if outcome == "fail" else DatabaseUnable)(what) from None
-        except asyncpg.PostgresError as error:
-            raise _told(error) from None
-        except asyncpg.ClientConfigurationError as error:
-            raise DatabaseUnable(f"the dsn cannot be used ({error})") from None
-        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            raise DatabaseFailed(f"not a PostgreSQL answer ({error})") from None
-        finally:
-            if connection is not None and not connection.is_closed():
-                connection.terminate()
+        with _telling(self.timeout_s, self.stage):
+            async with asyncio.timeout_at(self.until):
+                records = await self._read(numbered, arguments, rows_max)
         if len(records) > rows_max:
             raise DatabaseUnable(f"more than {rows_max} rows; narrow the query or raise rows_max")
         return [dict(record) for record in records]
 
-    async def close(self) -> None:
-        """Nothing is held between queries."""
-
-    async def _read(
-        self, connection: Any, sql: str, arguments: Sequence[Any], timeout_s: float, rows_max: int
-    ) -> list[Any]:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            statement_ms = max(1, int(timeout_s * 1000))
-            await connection.execute(
-                f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
-                f"SET LOCAL idle_in_transaction_session_timeout = {statement_ms}"
-            )
-            # Unnamed: a named one would outlive the transaction on a connection that PgBouncer shares.
-            statement = await connection.prepare(sql, name="")
-            kinds = [parameter.name for parameter in statement.get_parameters()]
-            fitted = [_fitted(value, kind) for value, kind in zip(arguments, kinds, strict=True)]
-            if self.cost_max is not None:
-                (plan,) = await statement.explain(*fitted)
-                if (cost := float(plan["Plan"]["Total Cost"])) > self.cost_max:
-                    raise DatabaseUnable(f"not run: its plan costs {cost:.0f}, more than cost_max")
-                # Explaining took the place of the unnamed statement.
-                statement = await connection.prepare(sql, name="")
-            cursor = await statement.cursor(*fitted)
-            records: list[Any] = await cursor.fetch(rows_max + 1)
+    async def _read(self, sql: str, arguments: Sequence[Any], rows_max: int) -> list[Any]:
+        # Unnamed: a named one would outlive the transaction on a connection that PgBouncer shares.
+        explained = await self.connection.prepare(f"EXPLAIN (FORMAT JSON) {sql}", name="")
+        kinds = [parameter.name for parameter in explained.get_parameters()]
+        fitted = [_fitted(value, kind) for value, kind in zip(arguments, kinds, strict=True)]
+        (plan,) = json.loads(await explained.fetchval(*fitted))
+        await self.server.let_run(float(plan["Plan"]["Total Cost"]), self.stage, self._strain)
+        statement = await self.connection.prepare(sql, name="")
+        cursor = await statement.cursor(*fitted)
+        records: list[Any] = await cursor.fetch(rows_max + 1)
         return records
+
+    async def _strain(self) -> Strain:
+        row = await self.connection.fetchrow(_STRAIN)
+        return Strain(row["running"], None if row["lag_s"] is None else float(row["lag_s"]))
+
+
+@contextmanager
+def _telling(timeout_s: float, stage: Stage) -> Iterator[None]:
+    """Whose fault it is, by what is raised inside and at which stage."""
+    try:
+        yield
+    except TimeoutError:
+        if stage.doing == _CONNECTING:
+            raise DatabaseFailed(f"no answer within {timeout_s:.3g} s (connecting)") from None
+        raise DatabaseUnable(f"stopped by our own limit of {timeout_s:.3g} s ({stage.doing})") from None
+    except OSError as error:
+        outcome, what = blame(error)
+        raise (DatabaseFailed if outcome == "fail" else DatabaseUnable)(what) from None
+    except asyncpg.PostgresError as error:
+        raise _told(error) from None
+    except asyncpg.ClientConfigurationError as error:
+        raise DatabaseUnable(f"the dsn cannot be used ({error})") from None
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise DatabaseFailed(f"not a PostgreSQL answer ({error})") from None
+
+
+async def _restrict(connection: Any, timeout_s: float) -> None:
+    """Let the server hold every limit of the transaction, in case we are not there to hold it."""
+    statement_ms = max(1, int(timeout_s * 1000))
+    await connection.execute(
+        f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
+        f"SET LOCAL idle_in_transaction_session_timeout = {statement_ms}"
+    )
+
+
+def _drop(connection: Any) -> None:
+    if not connection.is_closed():
+        connection.terminate()
 
 
 def _fitted(value: Any, kind: str) -> Any:

@@ -146,9 +146,20 @@ async def test_a_watermark_that_is_no_time_is_ours(books: Books) -> None:
 
 async def test_only_rows_that_count_are_summed(books: Books) -> None:
     books.enter(1, ("cash", 5), ("sales", -5), ("draft", 3))
-    books.enter(None, ("cash", 5))
     assert (await books.look(where="account <> 'draft'")).outcome == "pass"
     assert (await books.look()).outcome == "fail"
+
+
+async def test_entries_without_a_transaction_are_a_part_of_the_total(books: Books) -> None:
+    books.enter(1, ("cash", 5), ("sales", -5))
+    books.enter(None, ("cash", 7), ("sales", -7))
+    assert (await books.look()).outcome == "pass"
+    books.enter(None, ("cash", 5))
+    result = await books.look()
+    assert (result.outcome, result.readings["imbalanced"]) == ("fail", 1.0)
+    assert "those without one by " in result.because
+    since = Since(column="at", window_s=3600.0, epoch="s")
+    assert (await books.look(since=since)).outcome == "pass"
 
 
 async def test_an_empty_ledger_balances_and_claims_no_rate(books: Books) -> None:

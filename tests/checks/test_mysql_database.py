@@ -14,6 +14,7 @@ import asyncmy
 import pytest
 from pydantic import SecretStr
 
+from checks.databases import asking
 from checks.databases.mysql import Mysql
 from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable
 from tests.support.databases import ENDLESS
@@ -22,7 +23,7 @@ from tests.support.servers import free_port, wait_until
 
 
 async def query(dsn: str, sql: str, *, timeout_s: float = 30.0, rows_max: int = 100, **params: Any) -> Any:
-    return await Mysql(dsn=SecretStr(dsn)).query(sql, params, timeout_s=timeout_s, rows_max=rows_max)
+    return await asking.query(Mysql(dsn=SecretStr(dsn)), sql, params, timeout_s=timeout_s, rows_max=rows_max)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +195,7 @@ async def test_a_statement_ends_on_the_server_when_nobody_waits_for_it(
     with pytest.raises(DatabaseUnable, match="our own limit"):
         await query(mariadb.dsn(shop), ENDLESS["mysql"], timeout_s=0.3)
     running = "select info from information_schema.processlist"
-    wait_until(lambda: "seq_1" not in mariadb.execute(running), timeout_s=2, what="statement ended")
+    wait_until(lambda: "benchmark" not in mariadb.execute(running), timeout_s=2, what="statement ended")
 
 
 async def test_what_the_server_warns_about_reaches_no_log(
@@ -210,7 +211,7 @@ async def test_no_session_is_left_behind(mariadb: MariadbServer) -> None:
     name = mariadb.create()
     database = Mysql(dsn=SecretStr(mariadb.dsn(name)))
     many = "select seq from seq_1_to_100000"
-    asked = (database.query(many, {}, timeout_s=30.0, rows_max=10) for _ in range(6))
+    asked = (asking.query(database, many, {}, timeout_s=30.0, rows_max=10) for _ in range(6))
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [DatabaseUnable] * 6
     sessions = "select db from information_schema.processlist"

@@ -335,8 +335,17 @@ def test_the_caller_knows_how_long_it_may_take() -> None:
         ({"reducer": {**SQL, **PYTHON}}, "reducer: write either sql or python"),
         ({"reducer": {"sql": "select 1"}}, "sql: does not use :events"),
         ({"reducer": {"python": "os.path"}}, "python: 'os.path' is not of the form"),
-        ({"reducer": {"python": "no_such_module:fold"}}, "python: cannot import no_such_module:fold: Module"),
-        ({"reducer": {"python": "tests.support.reducers:nosuch"}}, "python: cannot import tests.support"),
+        ({"reducer": {"python": "no_such_module:fold"}}, "python: cannot import no_such_module: Module"),
+        ({"reducer": {"python": "os:system"}}, "python: os is a part of Python"),
+        ({"reducer": {"python": "subprocess:run"}}, "python: subprocess is a part of Python"),
+        (
+            {"reducer": {"python": "aiohttp:request"}},
+            "python: aiohttp does not offer request; write REDUCERS",
+        ),
+        (
+            {"reducer": {"python": "tests.support.reducers:not_offered"}},
+            'does not offer not_offered; write REDUCERS = {"not_offered": not_offered} there',
+        ),
         (
             {"reducer": {"python": "tests.support.reducers:NOT_A_FUNCTION"}},
             "python: tests.support.reducers:NOT_A_FUNCTION is not a function",

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from checks.databases.asking import query
 from checks.databases.mysql import Mysql
 from checks.databases.postgres import Postgres
 from checks.databases.sqlite import Sqlite
-from checks.model import CheckResult, Database, World
+from checks.model import CheckResult, Database, DatabaseUnable, World
 from checks.replication import ReplicationCheck
 from tests.support.mariadb import MariadbServer, mariadb_server
 from tests.support.postgres import PostgresServer, postgres_replica
@@ -65,6 +66,12 @@ async def test_a_postgres_replica_is_as_far_behind_as_it_replays(
         late = await until(look, "fail", "behind its primary, more than 0.05 s")
         assert late.readings["lag_s"] > 0.05
         assert late.readings["pending_bytes"] > 0
+        # A costly statement waits for it, the look-up of this check does not.
+        costly = "select count(*) as n from generate_series(1, 200000)"
+        with pytest.raises(DatabaseUnable, match=r"the replica is \d+ s behind, more than lag_max"):
+            await query(
+                Postgres(dsn=SecretStr(standby.dsn()), lag_max_s=0.05), costly, {}, timeout_s=0.5, rows_max=1
+            )
     finally:
         standby.execute("SELECT pg_wal_replay_resume()")
     assert (await until(look, "pass")).readings["pending_bytes"] == 0
@@ -89,6 +96,11 @@ async def test_a_mariadb_replica_is_as_far_behind_as_it_applies(
     mariadb.create()
     late = await until(look, "fail", "behind its primary, more than 0.5 s")
     assert late.readings["lag_s"] >= 1
+    behind = Mysql(dsn=SecretStr(replica.dsn("mysql")), lag_max_s=0.5)
+    with pytest.raises(DatabaseUnable, match=r"the replica is \d+ s behind, more than lag_max"):
+        await query(
+            behind, "select count(*) as n from seq_1_to_100 a, seq_1_to_100 b", {}, timeout_s=0.5, rows_max=1
+        )
 
 
 async def test_a_mariadb_replica_that_does_not_run_fails(world: World, replica: MariadbServer) -> None:

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr, TypeAdapter
 
+from checks.databases import asking
 from checks.databases.postgres import Postgres
 from checks.databases.sqlite import Sqlite
 from checks.model import Database, DatabaseFailed, DatabaseMismatch, DatabaseUnable, World
@@ -39,7 +40,7 @@ def orders(any_database: AnyDatabase) -> AnyDatabase:
 async def query(
     database: Database, sql: str, *, rows_max: int = 100, timeout_s: float = 30.0, **params: Any
 ) -> Any:
-    return await database.query(sql, params, timeout_s=timeout_s, rows_max=rows_max)
+    return await asking.query(database, sql, params, timeout_s=timeout_s, rows_max=rows_max)
 
 
 async def test_rows_come_in_the_order_of_the_query(orders: AnyDatabase) -> None:
@@ -159,12 +160,6 @@ async def test_postgres_runs_no_query_that_costs_too_much(postgres: PostgresServ
         await query(database, "select count(*) from t a, t b where a.n > :since", since=7.0)
 
 
-def test_a_cost_that_is_none_is_refused() -> None:
-    for cost in (0.0, -1.0, float("inf"), float("nan")):
-        with pytest.raises(ValueError, match=r"^cost_max: write a number above 0"):
-            Postgres(dsn=SecretStr("postgresql://u@h/d"), cost_max=cost)
-
-
 async def test_postgres_works_behind_a_transaction_pooler(postgres: PostgresServer, tmp_path: Path) -> None:
     pgbouncer = binary("pgbouncer", "pgbouncer")
     name, port = postgres.create(), free_port()
@@ -183,6 +178,8 @@ async def test_postgres_works_behind_a_transaction_pooler(postgres: PostgresServ
                  from generate_series(1, 3) n where n > :since"""
         answers = await asyncio.gather(*(query(database, sql, since=2.0) for _ in range(20)))
         assert answers == [[{"n": 3, "t": "30s"}]] * 20
+        backends = [await query(database, "select pg_backend_pid() as pid") for _ in range(5)]
+        assert backends == [backends[0]] * 5
 
 
 async def test_postgres_leaves_no_session_behind(postgres: PostgresServer) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-NOT_A_FUNCTION = 1
-
 
 def order(state: dict[str, Any] | None, event: Mapping[str, Any]) -> dict[str, Any] | None:
     """An order: placed, paid for in parts, or deleted, which leaves no row."""
@@ -25,6 +23,11 @@ def order(state: dict[str, Any] | None, event: Mapping[str, Any]) -> dict[str, A
     raise ValueError(f"a secret {event['kind']}")
 
 
+def not_offered(_: dict[str, Any] | None, __: Mapping[str, Any]) -> Any:
+    """What nobody may name."""
+    raise AssertionError
+
+
 def nothing_of_use(_: dict[str, Any] | None, __: Mapping[str, Any]) -> Any:
     """What is no state."""
     return ["paid"]
@@ -33,3 +36,11 @@ def nothing_of_use(_: dict[str, Any] | None, __: Mapping[str, Any]) -> Any:
 def without_total(_: dict[str, Any] | None, __: Mapping[str, Any]) -> dict[str, Any]:
     """A state that lacks a column of the projection."""
     return {"state": "open"}
+
+
+REDUCERS = {
+    "order": order,
+    "nothing_of_use": nothing_of_use,
+    "without_total": without_total,
+    "NOT_A_FUNCTION": 1,
+}

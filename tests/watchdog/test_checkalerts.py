@@ -14,6 +14,7 @@ from checks.tcp import TcpCheck
 from config.schema import CheckAlert, Maintenance
 from tests.support.fake_clock import FakeClock
 from tests.support.sample_plan import Watched, a_plan
+from tests.watchdog.store.store_material import deploy_of, event, settle_as
 from watchdog.alerts.messages import Routes
 from watchdog.bench import Bench
 from watchdog.checkalerts import CheckAlerts
@@ -305,3 +306,30 @@ async def test_it_never_makes_an_action_and_leaves_the_series_alone(town: Town) 
     await town.see("x" * 20)
     assert await town.store.actions() == []
     assert await town.store.incidents() == []
+
+
+@pytest.mark.parametrize(
+    ("written_s_after", "told"),
+    [
+        (40.0, "The first of these rows was written 40 s after the deploy of 4.9.2 at 13:00 UTC."),
+        (-1800.0, "The first of these rows was written 30 min after the deploy of 4.9.1 at 12:00 UTC."),
+        (-7200.0, "The first of these rows was written at 11:00 UTC, before any deploy known."),
+    ],
+)
+async def test_the_deploy_that_wrong_rows_were_written_under_is_named(
+    town: Town, written_s_after: float, told: str
+) -> None:
+    newest_at = START - 3600.0
+    for number, at in ((1, newest_at - 3600.0), (2, newest_at)):
+        said = event(number, service="shop", started_at=at, finished_at=at + 60.0)
+        await town.store.take_in(said, settle_as(deploy_of(said, f"d{number}"), None), at + 60.0)
+    first_at = newest_at + written_s_after
+    result = CheckResult(outcome="fail", because="2 keys differ", written_at=(first_at, first_at + 9.0))
+    for _ in range(2):
+        town.clock.step_wall(EVERY_S)
+        await town.alerts.take(town.plans["shop"].checks[0], result, town.clock.wall_s())
+    (alert,) = await town.told()
+    assert alert.fields["blame"] == told
+    await town.see("..")
+    (_, over) = await town.told()
+    assert "blame" not in over.fields

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from checks.dialect import MYSQL, POSTGRES, refuse_unless_name
 from watchdog.cli import exits
 
-# Two at a time, and as many that the server has not yet noticed are gone.
+# One at a time unless `connections` of the database says otherwise, and those that the server has not yet
+# noticed are gone.
 CONNECTIONS_MAX = 4
 
 

@@ -32,7 +32,8 @@ class Column:
     arrays and others that have no text in common. native: columns that share this name have the same native
     hash for equal values, `native_sql` of `{value}` and `{seed}`; None where that cannot be said. digits: of
     a second, for times. rounds: a finer time is rounded when it is stored there, not cut. places: after the
-    point, for decimals. is_number: a time in it needs an `epoch`.
+    point, for decimals. is_number: a time in it needs an `epoch`. is_whole: its numbers are integers.
+    has_nulls: it may hold NULL.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Column:
     rounds: bool = True
     places: int = 0
     is_number: bool = False
+    is_whole: bool = False
+    has_nulls: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,20 @@ class NativeHash:
 
 
 @dataclass(frozen=True, slots=True)
+class Pages:
+    """Where the rows of a table lie during one snapshot. between_sql: from `{low}` to before `{high}`."""
+
+    count: int
+    between_sql: str
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The columns of one table by name, and the hash of its server, if it has one."""
+    """The columns of one table by name, the hash of its server, if it has one, and its pages, if known."""
 
     columns: Mapping[str, Column]
     native: NativeHash | None = None
+    pages: Pages | None = None
 
 
 class Engine(Protocol):
@@ -96,6 +108,10 @@ class Engine(Protocol):
 
     def epoch_s(self, column: str) -> str:
         """A time as epoch seconds; a time, not a number that means one."""
+        ...
+
+    def range_of(self, column: str, low: int, width: int) -> str:
+        """Which range of so many integers a value is in, 0 for that from `low` on; none is lower."""
         ...
 
     def later(self, column: str, place: str, epoch: Epoch | None) -> str:

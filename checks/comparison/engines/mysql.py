@@ -10,10 +10,9 @@ from checks.databases.canonical import FLOAT_PLACES, HASH_DIGITS, Family, Kind, 
 from checks.dialect import MYSQL, Epoch
 from checks.model import Row
 
+_WHOLE = ("tinyint", "smallint", "mediumint", "int", "bigint")
 _FAMILIES: Mapping[str, Family] = {
-    **dict.fromkeys(
-        ("tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "bit", "year"), "number"
-    ),
+    **dict.fromkeys((*_WHOLE, "decimal", "bit", "year"), "number"),
     "double": "float",
     **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"), "text"),
     **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), "bytes"),
@@ -23,7 +22,8 @@ _FAMILIES: Mapping[str, Family] = {
 }
 _CATALOGUE = """
 SELECT c.column_name AS name, lower(c.column_type) AS type, lower(c.data_type) AS base,
-  c.datetime_precision AS digits, c.numeric_scale AS places, version() AS version
+  c.datetime_precision AS digits, c.numeric_scale AS places, c.is_nullable AS nullable,
+  version() AS version
 FROM information_schema.columns c
 WHERE c.table_name = :table AND c.table_schema = {schema}
 ORDER BY c.ordinal_position"""
@@ -81,6 +81,10 @@ class MysqlEngine:
         """See `Engine.epoch_s`."""
         return f"timestampdiff(microsecond, '1970-01-01', {column}) / 1000000"
 
+    def range_of(self, column: str, low: int, width: int) -> str:
+        """See `Engine.range_of`."""
+        return f"({column} - ({low})) DIV {width}"
+
     def later(self, column: str, place: str, epoch: Epoch | None) -> str:
         """See `Engine.later`."""
         return self.dialect.compared(column, ">", place, epoch)
@@ -96,6 +100,8 @@ def _column(row: Row) -> Column:
         rounds="mariadb" not in row["version"].lower(),
         places=int(row["places"] or 0),
         is_number=family in ("number", "float"),
+        is_whole=row["base"] in _WHOLE,
+        has_nulls=row["nullable"] != "NO",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from checks.comparison.engines.engine import Catalogue, Column, Literal, NativeHash
+from checks.comparison.engines.engine import Catalogue, Column, Literal, NativeHash, Pages
 from checks.databases.canonical import (
     DIGITS_MAX,
     FLOAT_MAX,
@@ -20,6 +20,7 @@ from checks.dialect import POSTGRES, Epoch
 from checks.model import Row
 
 NATIVE_VERSION_MIN = 14  # the first that has hash_record_extended
+PAGES_VERSION_MIN = 14  # the first that reads a range of pages alone
 
 _FAMILIES: Mapping[str, Family] = {
     **dict.fromkeys(("int2", "int4", "int8", "numeric", "bool", "oid"), "number"),
@@ -55,12 +56,18 @@ _HASHES: Mapping[str, str] = {
     "timestamp": "timestamp_hash_extended({value}, {seed})",
     "timestamptz": "timestamp_hash_extended({value} AT TIME ZONE 'UTC', {seed})",
 }
+_BETWEEN = "t.ctid >= '({low},0)'::tid AND t.ctid < '({high},0)'::tid"
 _RECORD_HASH = "hash_record_extended(ROW({value}), {seed})"
 _CATALOGUE = """
 SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type, b.typname::text AS base,
   b.typcategory::text AS category, e.typname::text AS element, a.atttypmod AS modifier,
   b.typnamespace = 'pg_catalog'::regnamespace AS is_built_in,
-  current_setting('server_version_num')::int / 10000 AS version
+  a.attnotnull AS is_not_null, current_setting('server_version_num')::int / 10000 AS version,
+  (SELECT CASE WHEN every(c.relkind IN ('r', 'm'))
+     THEN max(pg_relation_size(c.oid)) / current_setting('block_size')::int END
+   FROM pg_class c, cast(cast(:table AS text) AS regclass) AS whole
+   WHERE c.oid = whole AND c.relkind <> 'p'
+     OR c.oid IN (SELECT relid FROM pg_partition_tree(whole) WHERE isleaf)) AS pages
 FROM pg_attribute a
 JOIN pg_type t ON t.oid = a.atttypid
 JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
@@ -80,11 +87,12 @@ class PostgresEngine:
 
     def read(self, rows: Sequence[Row]) -> Catalogue:
         """See `Engine.read`."""
-        version = rows[0]["version"] if rows else 0
+        version, pages = (rows[0]["version"], rows[0]["pages"]) if rows else (0, None)
         native = NativeHash(f"postgres {version}", _HASHES["text"], "#")
         return Catalogue(
             {row["name"]: _column(row) for row in rows},
             native if version >= NATIVE_VERSION_MIN else None,
+            Pages(int(pages), _BETWEEN) if pages is not None and version >= PAGES_VERSION_MIN else None,
         )
 
     def text(self, column: str, described: Column, kind: Kind) -> str:
@@ -128,6 +136,10 @@ class PostgresEngine:
         """See `Engine.epoch_s`."""
         return f"extract(epoch FROM {column})::float8"
 
+    def range_of(self, column: str, low: int, width: int) -> str:
+        """See `Engine.range_of`."""
+        return f"({column} - '{low}'::bigint) / '{width}'::bigint"
+
     def later(self, column: str, place: str, epoch: Epoch | None) -> str:
         """See `Engine.later`."""
         return self.dialect.compared(column, ">", place, epoch)
@@ -151,6 +163,8 @@ def _column(row: Row) -> Column:
         native_sql=_HASHES.get(base, _RECORD_HASH),
         digits=digits,
         is_number=family in ("number", "float"),
+        is_whole=native == "integer",
+        has_nulls=not row["is_not_null"],
     )
 
 

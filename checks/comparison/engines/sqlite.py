@@ -23,12 +23,18 @@ class SqliteEngine:
         """See `Engine.catalogue`."""
         schema, _, name = table.rpartition(".")
         if not schema:
-            return "SELECT name, type FROM pragma_table_xinfo(:table)", {"table": name}
-        return "SELECT name, type FROM pragma_table_xinfo(:table, :schema)", {"table": name, "schema": schema}
+            return "SELECT name, type, pk FROM pragma_table_xinfo(:table)", {"table": name}
+        return "SELECT name, type, pk FROM pragma_table_xinfo(:table, :schema)", {
+            "table": name,
+            "schema": schema,
+        }
 
     def read(self, rows: Sequence[Row]) -> Catalogue:
         """See `Engine.read`."""
-        return Catalogue({row["name"]: _column(row) for row in rows})
+        keys = sum(bool(row["pk"]) for row in rows)
+        return Catalogue(
+            {row["name"]: _column(row, is_only_key=bool(row["pk"]) and keys == 1) for row in rows}
+        )
 
     def text(self, column: str, described: Column, kind: Kind) -> str:
         """See `Engine.text`."""
@@ -49,16 +55,24 @@ class SqliteEngine:
         """See `Engine.epoch_s`."""
         return f"canonical_epoch_s({column})"
 
+    def range_of(self, column: str, low: int, width: int) -> str:
+        """See `Engine.range_of`."""
+        return f"({column} - {low}) / {width}"
+
     def later(self, column: str, place: str, epoch: Epoch | None) -> str:
         """See `Engine.later`. To the microsecond, which `strftime` is not."""
         return f"{column if epoch else self.epoch_s(column)} > {place}"
 
 
-def _column(row: Row) -> Column:
+def _column(row: Row, *, is_only_key: bool) -> Column:
     declared = row["type"].upper()
+    # The only declaration that keeps other values out (sqlite.org/rowidtable.html).
+    is_row_number = is_only_key and declared == "INTEGER"
     return Column(
         name=row["name"],
         type=row["type"] or "any",
         family="any",
         is_number=any(word in declared for word in _NUMBERS),
+        is_whole=is_row_number,
+        has_nulls=not is_row_number,
     )
