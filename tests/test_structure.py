@@ -22,9 +22,9 @@ CLOCKS = {
 READS_A_CLOCK = ("watchdog/clock.py", "watchdog/cli/", "watchdog/demo/")
 # The three containments of docs/architecture.md, by file, and the one place that hands an exception on.
 CONTAINMENTS = {
-    "watchdog/checking.py": "one check",
-    "watchdog/seat.py": "the judge of one watch",
-    "watchdog/between.py": "the judge of one service between its deploys",
+    "watchdog/checking/run.py": "one check",
+    "watchdog/judging/seat.py": "the judge of one watch",
+    "watchdog/incidents/between.py": "the judge of one service between its deploys",
     "watchdog/rollback/sending.py": "one send attempt",
     "watchdog/alerts/sending.py": "one send attempt",
     "watchdog/store/writer.py": "raised again where the caller awaits",

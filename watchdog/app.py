@@ -23,40 +23,40 @@ from config.cron import Cron
 from watchdog.alerts.messages import Routes
 from watchdog.api.protocol import Ports
 from watchdog.api.server import serve
-from watchdog.bench import Bench
-from watchdog.between import Between
 from watchdog.board import LiveBoard
-from watchdog.bursts import Bursts
-from watchdog.calendar import run_calendar
-from watchdog.checkalerts import CheckAlerts
-from watchdog.checking import Checker, checker
-from watchdog.cleanups import Cleaner, cleanups_for
+from watchdog.checking.cleanups import Cleaner, cleanups_for
+from watchdog.checking.heartbeats import Heartbeats
+from watchdog.checking.probing import Prober
+from watchdog.checking.run import Checker, checker
+from watchdog.checking.selfcheck import SelfCheck
 from watchdog.clock import Clock, SystemClock
-from watchdog.closing import Closing
 from watchdog.deploys.version import VersionReader
-from watchdog.heartbeats import Heartbeats
 from watchdog.housekeeping import Housekeeping
-from watchdog.jobs import TIMES, Jobs
+from watchdog.incidents.between import Between
+from watchdog.incidents.checkalerts import CheckAlerts
+from watchdog.judging.bench import Bench
 from watchdog.keeper import Keeper, batches
-from watchdog.killswitch import kill_switch_state
 from watchdog.localtoken import write_local_token
 from watchdog.metrics import Metrics
 from watchdog.model import SwitchState
 from watchdog.operations import Operations
+from watchdog.opinion.reports import Reports
+from watchdog.opinion.worker import Worker
 from watchdog.outbox import Outbox
 from watchdog.pipeline import Pipeline
 from watchdog.plan import plan_services
-from watchdog.probing import Prober
 from watchdog.pulse import Pulse
-from watchdog.reports import Reports
-from watchdog.schedule import Schedule
-from watchdog.selfcheck import SelfCheck
+from watchdog.rollback.closing import Closing
+from watchdog.rollback.killswitch import kill_switch_state
+from watchdog.scheduling.bursts import Bursts
+from watchdog.scheduling.calendar import run_calendar
+from watchdog.scheduling.jobs import TIMES, Jobs
+from watchdog.scheduling.schedule import Schedule
+from watchdog.scheduling.works import Works
 from watchdog.series import SeriesBook
 from watchdog.store.protocol import Store
 from watchdog.store.samples import SampleStore
 from watchdog.store.sqlite import SqliteStore
-from watchdog.worker import Worker
-from watchdog.works import Works
 
 log = logging.getLogger("watchdog.app")
 

@@ -15,19 +15,19 @@ from dataclasses import dataclass
 
 from detectors.model import Verdict
 from watchdog.alerts.messages import Routes
-from watchdog.bench import Bench
-from watchdog.between import Between
 from watchdog.board import LiveBoard
-from watchdog.checkalerts import CheckAlerts
-from watchdog.checking import Checker
+from watchdog.checking.run import Checker
 from watchdog.clock import Clock
+from watchdog.incidents.between import Between
+from watchdog.incidents.checkalerts import CheckAlerts
+from watchdog.judging.bench import Bench
+from watchdog.judging.seat import Seat
 from watchdog.keeper import Batch, Keeper
 from watchdog.metrics import Metrics
 from watchdog.model import OPEN_WATCH_STATES, Facts, Ruling
 from watchdog.plan import CheckPlan
 from watchdog.rollback.protocol import Target
 from watchdog.ruling import rule
-from watchdog.seat import Seat
 from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 
 log = logging.getLogger("watchdog.pipeline")

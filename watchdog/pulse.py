@@ -7,14 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from watchdog.bursts import Bursts
 from watchdog.clock import Clock
-from watchdog.closing import Closing
 from watchdog.housekeeping import Housekeeping
 from watchdog.metrics import Metrics
 from watchdog.model import SwitchState
 from watchdog.outbox import Outbox
-from watchdog.schedule import Schedule
+from watchdog.rollback.closing import Closing
+from watchdog.scheduling.bursts import Bursts
+from watchdog.scheduling.schedule import Schedule
 from watchdog.store.protocol import Store, StoreDead, StoreUnavailable
 
 log = logging.getLogger("watchdog.pulse")

@@ -27,7 +27,7 @@ from detectors.model import DeployInterval, JudgeSettings
 from detectors.panel import LIMIT, Panel
 from detectors.plan import plan_watch
 from detectors.subject import Subject
-from watchdog.blackbox import metric_of, rows_of
+from watchdog.judging.blackbox import metric_of, rows_of
 
 BUDGETS = (0.05, 0.01, 0.005)
 FAMILIES = ("n_aa_labelled", "n_aa_unlabelled", "n_aa_ramp", "n_error_aa", "n_error_lowtraffic")

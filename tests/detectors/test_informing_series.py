@@ -14,7 +14,7 @@ from detectors.model import DeployInterval, FloatArray, JudgeSettings, SeriesKin
 from detectors.replay import replay
 from detectors.warmup import learned_warm_up
 from tests.detectors.simulated import KINDS, T0, Watched, quiet, spec, watch
-from watchdog.accounts import differences
+from watchdog.judging.accounts import differences
 
 N = 600
 SETTINGS = JudgeSettings(false_rollbacks=0.05, watch_s=1200.0, warm_up_s=60.0)

@@ -17,10 +17,10 @@ from checks.tcp import TcpCheck
 from tests.support.fake_clock import FakeClock
 from tests.support.memory_store import MemoryStore
 from tests.watchdog.watching_rig import START, STEP_S, a_keeper, series, service
-from watchdog.jobs import Jobs
 from watchdog.keeper import batches
 from watchdog.plan import CheckPlan, ServicePlan, reading_spec
 from watchdog.readings import FLUSH_STEPS, JUDGED_MAX, READINGS_MAX, ReadingBook, Recent
+from watchdog.scheduling.jobs import Jobs
 
 
 def check(name: str) -> CheckPlan:

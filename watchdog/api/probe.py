@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from config.probes import Refused
 from watchdog.api.answers import Problem
 from watchdog.api.context import PORTS
-from watchdog.probing import Busy
+from watchdog.checking.probing import Busy
 
 # The module that blackbox_exporter takes when none is named.
 _DEFAULT = "http_2xx"

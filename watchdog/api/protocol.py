@@ -49,7 +49,7 @@ class Ports:
     time). approve and veto raise ValueError when the action is not in a state for it (HTTP 409) and
     LookupError for an unknown key (404). hear answers False for a report it has, and raises LookupError for a
     check that waits for none. readiness: why the daemon is not ready; empty = ready.
-    probe: `watchdog.probing.Prober.probe`, None while no module is configured.
+    probe: `watchdog.checking.probing.Prober.probe`, None while no module is configured.
     local_token: the token in the state folder that lets local commands act; it has every scope.
     """
 

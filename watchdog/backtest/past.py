@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.model import FloatArray, History, SeriesSpec
-from watchdog.seat import Book
+from watchdog.judging.seat import Book
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

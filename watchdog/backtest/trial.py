@@ -15,10 +15,10 @@ import numpy as np
 from detectors.model import Calibration, FloatArray, Reason, Verdict
 from watchdog.backtest.injection import effects_of, inject, level_of
 from watchdog.backtest.past import AlteredBook, PastBook, Recording
+from watchdog.judging.seat import Seat
 from watchdog.metrics import Metrics
 from watchdog.model import OPEN_WATCH_STATES, Deploy, Watch, WatchState
 from watchdog.plan import ServicePlan
-from watchdog.seat import Seat
 from watchdog.watch import advance
 
 

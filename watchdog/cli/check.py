@@ -13,14 +13,14 @@ from pathlib import Path
 
 import config
 from checks.model import CheckResult
-from watchdog.checking import checker
-from watchdog.cleanups import seen_cleanups_for
+from watchdog.checking.cleanups import seen_cleanups_for
+from watchdog.checking.heartbeats import beats_for
+from watchdog.checking.run import checker
+from watchdog.checking.selfcheck import SelfCheck
 from watchdog.cli import exits
 from watchdog.clock import SystemClock
-from watchdog.heartbeats import beats_for
 from watchdog.kinds import KINDS
 from watchdog.plan import CheckPlan, plan_services
-from watchdog.selfcheck import SelfCheck
 from watchdog.store.looking import LookedAt
 
 _EXITS = {"pass": exits.HEALTHY, "fail": exits.REGRESSED, "error": exits.BLIND}

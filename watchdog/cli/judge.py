@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 
-from watchdog.blackbox import BadMessage, BlackBox
 from watchdog.cli import exits
+from watchdog.judging.blackbox import BadMessage, BlackBox
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from watchdog.cli import exits
 from watchdog.cli.client import Client, add_connection, talk
-from watchdog.killswitch import FILE_NAME
+from watchdog.rollback.killswitch import FILE_NAME
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

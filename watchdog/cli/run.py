@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import config
-from watchdog import app, files, log, memory
+from watchdog import app
 from watchdog.cli import exits
 from watchdog.kinds import KINDS
+from watchdog.process import files, log, memory
 from watchdog.store.protocol import StoreUnavailable
 
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from watchdog.accounts import differences, sentences
 from watchdog.cli import exits
+from watchdog.judging.accounts import differences, sentences
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

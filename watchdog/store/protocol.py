@@ -233,7 +233,7 @@ class Store(Protocol):
     # Switches and the log
 
     async def kill_switch(self) -> SwitchState:
-        """The stored kill switch (the file and the environment are looked at by `watchdog.killswitch`)."""
+        """The stored kill switch; `rollback/killswitch.py` also looks at the file and the environment."""
         ...
 
     async def set_kill_switch(self, state: SwitchState) -> None:

@@ -23,12 +23,12 @@ from watchdog.demo.history import HISTORY_S, series_of, write_history
 from watchdog.demo.theatre import QUANTILE, STEP_S, WATCH_S, configured
 from watchdog.deploys.canonical import settle
 from watchdog.deploys.reading import read_event
+from watchdog.judging.seat import Seat
 from watchdog.keeper import Keeper, batches
 from watchdog.kinds import KINDS
 from watchdog.metrics import Metrics
 from watchdog.model import OPEN_WATCH_STATES, Watch
 from watchdog.plan import ServicePlan, plan_services
-from watchdog.seat import Seat
 from watchdog.watch import advance
 
 FIRST_AT = 1_790_000_000.0

@@ -15,8 +15,8 @@ import pytest
 
 from detectors.judge import DeployJudge
 from detectors.model import DeployInterval, History, JudgeSettings, SeriesSpec
-from watchdog.accounts import differences, sentences
 from watchdog.cli import exits, main
+from watchdog.judging.accounts import differences, sentences
 
 T0 = 1_800_000_000.0
 STEP = 60.0

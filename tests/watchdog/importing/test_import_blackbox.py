@@ -22,7 +22,7 @@ from tests.support.blackbox import blackbox_exporter, probed
 from tests.support.certificates import Authority
 from tests.support.grpc_server import serving
 from tests.support.nameserver import name_server
-from watchdog.checking import checker
+from watchdog.checking.run import checker
 from watchdog.cli import exits, main
 from watchdog.clock import SystemClock
 from watchdog.importing.blackbox import from_blackbox

@@ -10,7 +10,7 @@ import yaml
 from aiohttp import web
 
 import config
-from watchdog.checking import checker
+from watchdog.checking.run import checker
 from watchdog.cli import exits, main
 from watchdog.clock import SystemClock
 from watchdog.importing.gatus import from_gatus

@@ -12,7 +12,7 @@ from watchdog.api.dashboard.html import Child, Html, el, join, link
 from watchdog.api.dashboard.steps import action_item, next_step
 from watchdog.api.dashboard.words import badge, share, sign_of, when
 from watchdog.model import Action, Deploy, SwitchState, Watch
-from watchdog.remarks import remarks
+from watchdog.opinion.remarks import remarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Where judges sit: one seat per open watch, fed step by step."""

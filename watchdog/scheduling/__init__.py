@@ -1,0 +1,1 @@
+"""When things are due, and the queues between that and the work."""
