@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -184,9 +184,11 @@ class Replica:
     def __init__(self, dialect: Dialect, row: Row) -> None:
         self.dialect, self.row = dialect, row
 
-    async def query(
-        self, sql: str, params: Mapping[str, Any], *, timeout_s: float, rows_max: int
-    ) -> Sequence[Row]:
+    @asynccontextmanager
+    async def snapshot(self, *, timeout_s: float) -> AsyncIterator[Replica]:
+        yield self
+
+    async def rows(self, sql: str, params: Mapping[str, Any], *, rows_max: int) -> Sequence[Row]:
         return [self.row]
 
     async def close(self) -> None:
