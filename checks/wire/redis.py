@@ -177,6 +177,9 @@ async def _connected(pool: Any) -> AsyncIterator[Ask]:
             raise exceptions.InvalidResponse from error
         yield ask
     finally:
+        # Closing alone waits for the other side's end of TLS, which may never come; the client has no abort.
+        if writer := getattr(connection, "_writer", None):
+            writer.transport.abort()
         await connection.disconnect(nowait=True)
 
 
