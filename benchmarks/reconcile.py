@@ -116,8 +116,7 @@ def measure() -> Iterator[str]:
         for name in names:
             server.execute(_POSTGRES, name)
             server.execute("VACUUM ANALYZE orders", name)
-        postmaster = int((Path(folder) / "pg" / "data" / "postmaster.pid").read_text().split()[0])
-        stores = Stores(server, names, postmaster, _with_reladiff(Path(folder)))
+        stores = Stores(server, names, server.pid, _with_reladiff(Path(folder)))
         yield from _beside(stores, "equal", found=0, mismatches=0)
         yield from _again(stores)
         server.execute("DELETE FROM orders WHERE id = 123456", names[1])

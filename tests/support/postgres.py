@@ -27,10 +27,12 @@ INITDB_OPTIONS = ("--no-sync", "--no-locale", "-E", "UTF8")
 class PostgresServer(DatabaseServer):
     """A running cluster with trust authentication on loopback; superuser `postgres`.
 
-    as_other: what to put before a command that must not run as root, empty for other users.
+    as_other: what to put before a command that must not run as root, empty for other users. pid: of the
+    process that all others of the server are children of.
     """
 
     as_other: tuple[str, ...]
+    pid: int
 
     def dsn(self, database: str = "postgres", *, user: str = "postgres", password: str = "") -> str:
         """URL of a database in it."""
@@ -87,7 +89,7 @@ def _serving(
 
     with running(command, ready=is_ready, log=log, cwd=data.parent) as process:
         try:
-            yield PostgresServer(port=port, as_other=as_other)
+            yield PostgresServer(port=port, as_other=as_other, pid=process.pid)
         finally:
             # Fast shutdown: SIGTERM would wait for sessions a failed test left open.
             process.send_signal(signal.SIGINT)
