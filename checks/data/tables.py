@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
@@ -146,7 +147,7 @@ class Look:
 
 
 @dataclass(slots=True, kw_only=True)
-class TableCheck:
+class TableCheck(ABC):
     """One table of a database; the base of the kinds that write the SQL themselves.
 
     database: its name under `databases`. table: `orders` or `shop.orders`, as the catalogue spells it.
@@ -182,9 +183,9 @@ class TableCheck:
             details=told.details,
         )
 
+    @abstractmethod
     async def observe(self, look: Look) -> Told | Problem:
         """What this kind looks for."""
-        raise NotImplementedError
 
 
 def select(what: str, source: str, conditions: Sequence[str] = (), *, then: str = "") -> str:

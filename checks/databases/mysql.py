@@ -12,8 +12,8 @@ import math
 import re
 import ssl
 import struct
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,8 +24,7 @@ from asyncmy import errors
 from asyncmy.cursors import SSCursor
 from pydantic import SecretStr
 
-from checks.blame import blame
-from checks.databases.server import Server, Stage, Strain
+from checks.databases.server import CONNECTING, Server, Stage, Strain, Told, telling, told_of_system
 from checks.databases.statement import respell
 from checks.dialect import MYSQL, Dialect
 from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable, Row, Snapshot
@@ -37,7 +36,6 @@ LOCK_TIMEOUT_S = 1  # the smallest that MySQL takes; a lock we wait for is one a
 CANCEL_AGAIN_S = 0.05
 APPLICATION_NAME = "deploy-watchdog"
 
-_CONNECTING = "connecting"
 _EXPLAINED = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*(?:select|with|values)\b", re.IGNORECASE | re.DOTALL)
 _PLAN_HIDDEN = 1345  # a view whose tables we may not read ourselves
 _LAG_HIDDEN = frozenset({1064, 1227})  # MySQL before 8.0.22 spells it otherwise; a privilege we lack
@@ -60,6 +58,7 @@ _STUMBLES = (
     *(struct.error, LookupError, ValueError, AssertionError, RuntimeError),
     *(AttributeError, ArithmeticError, UnboundLocalError, SystemError),
 )
+_OWN = (errors.MySQLError, *_STUMBLES)
 
 
 class _NeverInClear:
@@ -119,10 +118,10 @@ class Mysql(Server):
         """See `checks.model.Database.snapshot`."""
         stage = Stage("waiting for a free connection of ours")
         async with AsyncExitStack() as stack:
-            with _telling(timeout_s, stage):
+            with telling(timeout_s, stage, _OWN, _told):
                 async with asyncio.timeout(timeout_s) as limit:
                     await stack.enter_async_context(self._slots)
-                    stage.doing = _CONNECTING
+                    stage.doing = CONNECTING
                     connection = await _connected(
                         **self._options,
                         program_name=APPLICATION_NAME,
@@ -134,7 +133,7 @@ class Mysql(Server):
                     stage.doing = "running the statement"
                     await _restrict(connection, timeout_s)
             yield _Snapshot(self, connection, timeout_s, limit.when(), stage)
-            with _telling(timeout_s, stage):
+            with telling(timeout_s, stage, _OWN, _told):
                 async with asyncio.timeout_at(limit.when()):
                     await connection.ensure_closed()
 
@@ -160,7 +159,7 @@ class _Snapshot:
             return "?"
 
         marked = respell(sql, mark)
-        with _telling(self.timeout_s, self.stage):
+        with telling(self.timeout_s, self.stage, _OWN, _told):
             async with asyncio.timeout_at(self.until):
                 cost = await self._cost(marked, arguments)
                 await self.server.let_run(cost, self.stage, self._strain)
@@ -197,27 +196,6 @@ class _Snapshot:
         lags = [float(lag) for lag in behind if lag is not None]
         # One of the running is this one.
         return Strain(int(running["Value"]) - 1, max(lags, default=None))
-
-
-@contextmanager
-def _telling(timeout_s: float, stage: Stage) -> Iterator[None]:
-    """Whose fault it is, by what is raised inside and at which stage."""
-    try:
-        yield
-    except TimeoutError:
-        if stage.doing == _CONNECTING:
-            raise DatabaseFailed(f"no answer within {timeout_s:.3g} s (connecting)") from None
-        raise DatabaseUnable(f"stopped by our own limit of {timeout_s:.3g} s ({stage.doing})") from None
-    except errors.MySQLError as error:
-        raise _told(error) from None
-    except OSError as error:
-        outcome, what = blame(error)
-        raise (DatabaseFailed if outcome == "fail" else DatabaseUnable)(what) from None
-    except _STUMBLES as error:
-        if "package is required" in str(error):
-            # Logins that the client can only make over TLS, or not at all.
-            raise DatabaseUnable(f"cannot log in ({error}); try ssl-mode=REQUIRED") from None
-        raise DatabaseFailed(f"not a MySQL answer ({type(error).__name__})") from None
 
 
 def _secure(parts: SplitResult) -> ssl.SSLContext | None:
@@ -308,10 +286,18 @@ async def _read(connection: Any, sql: str, arguments: Sequence[Any], rows_max: i
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _told(error: errors.MySQLError) -> DatabaseUnable | DatabaseFailed:
+def _told(error: Exception) -> Told:
+    if isinstance(error, errors.MySQLError):
+        return _told_by_server(error)
+    if "package is required" in str(error):
+        # Logins that the client can only make over TLS, or not at all.
+        return DatabaseUnable(f"cannot log in ({error}); try ssl-mode=REQUIRED")
+    return DatabaseFailed(f"not a MySQL answer ({type(error).__name__})")
+
+
+def _told_by_server(error: errors.MySQLError) -> Told:
     if isinstance(error.__cause__, OSError):
-        outcome, what = blame(error.__cause__)
-        return (DatabaseFailed if outcome == "fail" else DatabaseUnable)(what)
+        return told_of_system(error.__cause__)
     arguments: tuple[Any, ...] = error.args
     if len(arguments) == 2 and isinstance(arguments[0], int):
         number, told = arguments[0], f"{arguments[1]} (error {arguments[0]})"

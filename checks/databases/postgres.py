@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,8 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 from pydantic import SecretStr
 
-from checks.blame import blame
-from checks.databases.server import Server, Stage, Strain
+from checks.databases.server import CONNECTING, Server, Stage, Strain, Told, telling
 from checks.databases.statement import respell
 from checks.dialect import POSTGRES, Dialect
 from checks.model import DatabaseFailed, DatabaseMismatch, DatabaseUnable, Row, Snapshot
@@ -38,7 +37,6 @@ APPLICATION_NAME = "deploy-watchdog"
 POSTGRES_LAG_S = """CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
             ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END"""
 
-_CONNECTING = "connecting"
 # A backend with a snapshot runs a statement; that it has one is shown to everybody, its state is not.
 # Within a transaction the server would go on showing what it showed first.
 _STRAIN = f"""
@@ -58,6 +56,7 @@ _TEXTS = frozenset({"text", "varchar"})
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 _INSUFFICIENT_PRIVILEGE = "42501"
 _QUERY_CANCELED = "57014"
+_OWN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,10 +95,10 @@ class Postgres(Server):
         stage = Stage("waiting for a free connection of ours")
         connection: Any = None
         async with AsyncExitStack() as stack:
-            with _telling(timeout_s, stage):
+            with telling(timeout_s, stage, _OWN, _told):
                 async with asyncio.timeout(timeout_s) as limit:
                     await stack.enter_async_context(self._slots)
-                    stage.doing = _CONNECTING
+                    stage.doing = CONNECTING
                     connection = await asyncpg.connect(
                         self.dsn.get_secret_value(),
                         timeout=timeout_s,
@@ -112,7 +111,7 @@ class Postgres(Server):
                     await transaction.start()
                     await _restrict(connection, timeout_s)
             yield _Snapshot(self, connection, timeout_s, limit.when(), stage)
-            with _telling(timeout_s, stage):
+            with telling(timeout_s, stage, _OWN, _told):
                 async with asyncio.timeout_at(limit.when()):
                     # A pooler throws a connection away whose transaction nobody ended.
                     await transaction.rollback()
@@ -141,7 +140,7 @@ class _Snapshot:
             return f"${len(arguments)}"
 
         numbered = respell(sql, number)
-        with _telling(self.timeout_s, self.stage):
+        with telling(self.timeout_s, self.stage, _OWN, _told):
             async with asyncio.timeout_at(self.until):
                 records = await self._read(numbered, arguments, rows_max)
         if len(records) > rows_max:
@@ -163,26 +162,6 @@ class _Snapshot:
     async def _strain(self) -> Strain:
         row = await self.connection.fetchrow(_STRAIN)
         return Strain(row["running"], None if row["lag_s"] is None else float(row["lag_s"]))
-
-
-@contextmanager
-def _telling(timeout_s: float, stage: Stage) -> Iterator[None]:
-    """Whose fault it is, by what is raised inside and at which stage."""
-    try:
-        yield
-    except TimeoutError:
-        if stage.doing == _CONNECTING:
-            raise DatabaseFailed(f"no answer within {timeout_s:.3g} s (connecting)") from None
-        raise DatabaseUnable(f"stopped by our own limit of {timeout_s:.3g} s ({stage.doing})") from None
-    except OSError as error:
-        outcome, what = blame(error)
-        raise (DatabaseFailed if outcome == "fail" else DatabaseUnable)(what) from None
-    except asyncpg.PostgresError as error:
-        raise _told(error) from None
-    except asyncpg.ClientConfigurationError as error:
-        raise DatabaseUnable(f"the dsn cannot be used ({error})") from None
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise DatabaseFailed(f"not a PostgreSQL answer ({error})") from None
 
 
 async def _restrict(connection: Any, timeout_s: float) -> None:
@@ -225,7 +204,15 @@ def _fitted(value: Any, kind: str) -> Any:
     return value
 
 
-def _told(error: asyncpg.PostgresError) -> DatabaseUnable | DatabaseFailed:
+def _told(error: Exception) -> Told:
+    if isinstance(error, asyncpg.PostgresError):
+        return _told_by_server(error)
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return DatabaseUnable(f"the dsn cannot be used ({error})")
+    return DatabaseFailed(f"not a PostgreSQL answer ({error})")
+
+
+def _told_by_server(error: asyncpg.PostgresError) -> Told:
     # An error that asyncpg itself raises, about an argument, has no message of the server's.
     code, text = error.sqlstate or "", f"{error.message or error} (SQLSTATE {error.sqlstate})"
     if code in (_INSUFFICIENT_PRIVILEGE, _QUERY_CANCELED):

@@ -1,13 +1,19 @@
-"""What a database server is spared: statements that cost too much, or that come while it is busy anyway."""
+"""What the kinds that connect to a server share: what it is spared, and whose fault it is when it fails.
+
+It is spared statements that cost too much, or that come while it is busy anyway.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from checks.model import DatabaseUnable
+from checks.blame import blame
+from checks.model import DatabaseFailed, DatabaseUnable
 
 # What pt-table-checksum takes for a busy server (--max-load, Percona Toolkit).
 RUNNING_MAX = 25
@@ -17,6 +23,9 @@ LAG_S_MAX = 10.0
 COST_LIGHT = 1_000.0
 PAUSE_S = 0.1
 PAUSE_S_MAX = 2.0
+CONNECTING = "connecting"
+
+Told = DatabaseFailed | DatabaseUnable
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +91,29 @@ class Server:
         if strain.lag_s is not None and strain.lag_s > self.lag_max_s:
             return f"the replica is {strain.lag_s:.0f} s behind, more than lag_max"
         return ""
+
+
+@contextmanager
+def telling(
+    timeout_s: float, stage: Stage, own: tuple[type[Exception], ...], told: Callable[[Any], Told]
+) -> Iterator[None]:
+    """Say whose fault it is, by what is raised inside and at which stage.
+
+    own: the exceptions of the engine's client. told: what one of them means.
+    """
+    try:
+        yield
+    except TimeoutError:
+        if stage.doing == CONNECTING:
+            raise DatabaseFailed(f"no answer within {timeout_s:.3g} s (connecting)") from None
+        raise DatabaseUnable(f"stopped by our own limit of {timeout_s:.3g} s ({stage.doing})") from None
+    except OSError as error:
+        raise told_of_system(error) from None
+    except own as error:
+        raise told(error) from None
+
+
+def told_of_system(error: OSError) -> Told:
+    """Whose fault an error of the operating system is."""
+    outcome, what = blame(error)
+    return (DatabaseFailed if outcome == "fail" else DatabaseUnable)(what)

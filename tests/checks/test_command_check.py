@@ -167,7 +167,7 @@ async def test_one_that_hangs_is_ended_with_all_its_children(
     assert result.details[1] == "     begun"
     for name in ("parent", "child"):
         pid = int((tmp_path / name).read_text())
-        wait_until(lambda pid=pid: is_gone(pid), timeout_s=2.0, what=f"the {name} is gone")  # type: ignore[misc]
+        wait_until(lambda pid=pid: is_gone(pid), timeout_s=2.0, what=f"the {name} is gone")  # type: ignore[misc]  # no type is inferred for a default
     assert pipes() <= before
 
 

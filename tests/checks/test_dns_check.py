@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -32,6 +32,8 @@ txt-record=long.example,a{LONG}
 txt-record=long.example,b{LONG}
 txt-record=long.example,c{LONG}
 """
+
+TRANSPORTS: tuple[Literal["udp", "tcp"], ...] = ("udp", "tcp")
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +87,8 @@ async def test_an_answer_cut_short_is_asked_for_again_over_tcp(world: World, ser
 
 async def test_ipv6_reaches_the_server(world: World, server: str) -> None:
     at = f"[::1]:{server.rpartition(':')[2]}"
-    for transport in ("udp", "tcp"):
-        result = await DnsCheck(name="web.example", server=at, transport=transport).run(world)  # type: ignore[arg-type]
+    for transport in TRANSPORTS:
+        result = await DnsCheck(name="web.example", server=at, transport=transport).run(world)
         assert result.outcome == "pass", result
 
 
@@ -124,9 +126,9 @@ async def test_the_set_is_compared_without_order_and_differences_are_named(world
 
 
 async def test_a_named_server_that_is_not_there_fails(world: World) -> None:
-    for transport in ("udp", "tcp"):
+    for transport in TRANSPORTS:
         at = f"127.0.0.1:{free_port()}"
-        result = await DnsCheck(name="web.example", server=at, transport=transport).run(world)  # type: ignore[arg-type]
+        result = await DnsCheck(name="web.example", server=at, transport=transport).run(world)
         assert (result.outcome, result.because) == ("fail", f"A web.example at {at}: connection refused")
         assert result.readings == {}
 

@@ -77,7 +77,7 @@ async def url(serve: Serve, closes: list[int | None]) -> str:
         await socket.prepare(request)
         await socket.send_str("ready")
         assert request.transport is not None
-        request.transport.pause_reading()  # type: ignore[attr-defined]
+        request.transport.pause_reading()  # type: ignore[attr-defined]  # a stream has it, a transport need not
         await asyncio.Event().wait()
         return socket
 

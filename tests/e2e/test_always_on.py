@@ -29,7 +29,7 @@ def test_it_is_told_once_over_two_restarts_and_ended_once(tmp_path: Path) -> Non
         port = free_port()
         with world.watched(port=port) as running:
             for name in SHAPES:
-                wait_until(lambda name=name: _judged(running, name), timeout_s=30, what=f"{name} is judged")  # type: ignore[misc]
+                wait_until(lambda name=name: _judged(running, name), timeout_s=30, what=f"{name} is judged")  # type: ignore[misc]  # no type is inferred for a default
             world.ship(running, "deployed", "2", GOOD, from_version="1")
             wait_until(lambda: "paused" in _note(running, "deployed"), timeout_s=20, what="the watch judges")
             world.pods["leaks"].error_share = BAD

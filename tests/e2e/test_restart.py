@@ -118,7 +118,7 @@ def test_told_to_end_at_any_moment_it_ends_in_order(tmp_path: Path) -> None:
                 if turn == 0:
                     begun = _begin(world, running)
                 at = CLOCK.wall_s() + float(moments.uniform(0.0, 1.5))
-                wait_until(lambda at=at: CLOCK.wall_s() >= at, timeout_s=5, what="the moment")  # type: ignore[misc]
+                wait_until(lambda at=at: CLOCK.wall_s() >= at, timeout_s=5, what="the moment")  # type: ignore[misc]  # no type is inferred for a default
                 took_s = running.end()
                 assert took_s < END_S_MAX, (turn, took_s)
         with world.watched(port=port, configuration=configuration) as running:
@@ -153,7 +153,7 @@ def _approve(running: Daemon, service: str) -> str:
         return any(action["service"] == name for action in running.actions())
 
     for name in (service, "offered"):
-        wait_until(lambda name=name: is_offered(name), timeout_s=40, what=f"an offer for {name}")  # type: ignore[misc]
+        wait_until(lambda name=name: is_offered(name), timeout_s=40, what=f"an offer for {name}")  # type: ignore[misc]  # no type is inferred for a default
     key = str(_action(running, service)["key"])
     status, answer = running.call(f"/api/v1/actions/{key}/approve", {})
     assert status == 200, answer

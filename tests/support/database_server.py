@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ _NOBODY = 65534
 
 
 @dataclass(slots=True, kw_only=True)
-class DatabaseServer:
+class DatabaseServer(ABC):
     """A running server on loopback."""
 
     port: int
@@ -29,9 +30,9 @@ class DatabaseServer:
         self.execute(f"CREATE DATABASE {name}")
         return name
 
+    @abstractmethod
     def execute(self, sql: str, database: str = "") -> str:
         """Run statements with the server's own client; returns what it prints, stripped."""
-        raise NotImplementedError
 
 
 def as_nobody() -> tuple[str, ...]:
