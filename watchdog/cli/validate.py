@@ -16,8 +16,8 @@ from config.errors import Problem, in_order, render, summary
 from config.reading import read
 from watchdog.cli import exits
 from watchdog.clock import SystemClock
+from watchdog.discovery.online import ask_sources
 from watchdog.kinds import KINDS
-from watchdog.sources.online import ask_sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from prometheus_api_client import PrometheusConnect
 
+from watchdog.discovery.client import REQUEST_S, ask_each, connect
 from watchdog.discovery.conventions import (
     MEASURES,
     PLACES,
@@ -25,7 +26,6 @@ from watchdog.discovery.conventions import (
     Measure,
     Requests,
 )
-from watchdog.sources.client import REQUEST_S, ask_each, connect
 from watchdog.sources.prometheus import PrometheusSource
 from watchdog.sources.selector import Matcher, Selector, parse_selector
 

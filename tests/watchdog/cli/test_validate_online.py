@@ -17,8 +17,8 @@ from tests.support.native import Native, remote_write
 from tests.support.prometheus import TAKES_NATIVE
 from tests.support.servers import binary, free_port, is_listening, running
 from watchdog.cli import exits, main
+from watchdog.discovery.online import Finding, ask_sources
 from watchdog.kinds import KINDS
-from watchdog.sources.online import Finding, ask_sources
 
 NOW = 1_790_000_000.0
 SAMPLES = {

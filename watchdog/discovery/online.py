@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from config import Loaded
+from watchdog.discovery.client import REQUEST_S, ask_each, connect
 from watchdog.plan import plan_services
-from watchdog.sources.client import REQUEST_S, ask_each, connect
 from watchdog.sources.fetch import without_secrets
 from watchdog.sources.prometheus import PrometheusSource
 from watchdog.sources.protocol import Grid, Query, Source
