@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from checks.model import CheckResult, Outcome, World
-from checks.text import Mask, finish
+from checks.text import Mask, finish, sign
 
 OUTPUT_BYTES_MAX = 65_536
 READINGS_MAX = 100
@@ -112,9 +112,8 @@ class CommandCheck:
         readings: Mapping[str, float],
         lines: tuple[str, ...],
     ) -> CheckResult:
-        sign = " ok " if outcome == "pass" else "FAIL"
         shown = ", ".join(f"{name} {value:.6g}" for name, value in readings.items())
-        details = [f"{sign} {note or because}", *(f"     {line}" for line in lines)]
+        details = [f"{sign(outcome)} {note or because}", *(f"     {line}" for line in lines)]
         if shown:
             details.append(f"     readings: {shown}")
         return finish(outcome, because, readings=readings, details=details, mask=self._mask)

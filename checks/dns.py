@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,8 +26,8 @@ from dns.rdtypes.txtbase import TXTBase
 from checks.blame import Problem, blame
 from checks.expressions.expression import Expression, compiled
 from checks.expressions.values import SHOWN_CHARS_MAX, show
-from checks.model import CheckResult, World
-from checks.text import finish
+from checks.model import CheckResult, Outcome, World
+from checks.text import finish, sign
 
 PORT = 53
 EXPECT = 'rcode == "NOERROR" && size(answers) > 0'
@@ -84,17 +83,18 @@ class DnsCheck:
         place = f"{self.type} {self.name}" + (f" at {self.server}" if self.server else "")
         if isinstance(reply, Problem):
             because = f"{place}: {reply.because}"
-            return finish(reply.outcome, because, readings={}, details=(f"FAIL DNS {because}",))
+            details = (f"{sign(reply.outcome)} DNS {because}",)
+            return finish(reply.outcome, because, readings={}, details=details)
         rcode = dns.rcode.to_text(reply.rcode())
         try:
             answers, ttl_s = _answers(reply)
         except dns.exception.DNSException as error:
             because = f"{place}: the answer does not belong to the question ({type(error).__name__})"
-            return finish("fail", because, readings={}, details=(f"FAIL DNS {because}",))
+            return finish("fail", because, readings={}, details=(f"{sign('fail')} DNS {because}",))
         problem = self._judge(rcode, answers, ttl_s, total_s)
-        sign = "FAIL" if problem else " ok "
+        outcome: Outcome = problem.outcome if problem else "pass"
         return finish(
-            problem.outcome if problem else "pass",
+            outcome,
             f"{place}: {problem.because}" if problem else "",
             readings={
                 "total_s": total_s,
@@ -102,7 +102,7 @@ class DnsCheck:
                 **({} if ttl_s is None else {"ttl_s": float(ttl_s)}),
             },
             details=(
-                f"{sign} DNS {place}  {rcode}  total {total_s * 1000:.0f} ms",
+                f"{sign(outcome)} DNS {place}  {rcode}  total {total_s * 1000:.0f} ms",
                 *(f"     {answer}  ttl {ttl_s} s" for answer in answers),
             ),
         )
@@ -150,7 +150,7 @@ class DnsCheck:
         }
         judgement = self._expect.judge(values, _shown)
         if judgement.kind != "true":
-            return Problem("error" if judgement.kind == "too_much" else "fail", judgement.because)
+            return Problem(judgement.outcome, judgement.because)
         if self._same_as is None or self._same_as == frozenset(answers):
             return None
         missing = sorted(self._same_as - frozenset(answers))
@@ -171,31 +171,23 @@ async def _datagram_socket(server: Server) -> Any:
 
 
 def _question(name: str, kind: Type) -> dns.name.Name:
-    if kind == "PTR" and _is_address(name):
+    if kind == "PTR" and dns.inet.is_address(name):
         return dns.reversename.from_address(name)
     try:
         question = dns.name.from_text(name)
     except (dns.exception.DNSException, ValueError) as error:
         raise ValueError(f"name: {name!r} is not a domain name ({error})") from None
-    if not name or _is_address(name):
+    if not name or dns.inet.is_address(name):
         raise ValueError(f"name: {name!r} is not a domain name; an address can be asked for with type PTR")
     return question
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _address(server: str) -> Server:
     host, separator, port = server.rpartition(":")
-    if _is_address(server) or not separator:
+    if dns.inet.is_address(server) or not separator:
         host, port = server, str(PORT)
     host = host.removeprefix("[").removesuffix("]")
-    if not _is_address(host) or not port.isdecimal() or not 1 <= int(port) <= 65535:
+    if not dns.inet.is_address(host) or not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise ValueError(
             f"server: {server!r} is not an address; write 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:53"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from checks.blame import Problem
 from checks.data.tables import FUTURE_S, Look, TableCheck, Told, refuse, refuse_unless_span, select, span
 from checks.dialect import Epoch, as_stored, refuse_unless_name
+from checks.text import sign
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class FreshnessCheck(TableCheck):
             "pass" if is_fresh else "fail",
             "" if is_fresh else f"{told}, more than {span(self.max_age_s)}",
             {"age_s": age_s},
-            [f"{' ok ' if is_fresh else 'FAIL'} {told}", *details],
+            [f"{sign('pass' if is_fresh else 'fail')} {told}", *details],
         )
 
     async def _newest_until(self, look: Look, until_s: float) -> float | Problem | None:

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from checks.blame import Problem
 from checks.model import CheckResult, Outcome, World
-from checks.text import Mask, finish
+from checks.text import Mask, finish, sign
 from checks.wire.dial import refuse_address
 from checks.wire.trust import Tls
 
@@ -90,14 +90,15 @@ class GrpcCheck:
         total_s = world.mono_s() - began_s
         if isinstance(answer, Problem):
             because = f"{place}: {answer.because}"
-            details = (f"FAIL GRPC {because}",)
+            details = (f"{sign(answer.outcome)} GRPC {because}",)
             return finish(answer.outcome, because, readings={}, details=details, mask=self._mask)
         is_expected = answer == self.expect_status
+        outcome: Outcome = "pass" if is_expected else "fail"
         return finish(
-            "pass" if is_expected else "fail",
+            outcome,
             "" if is_expected else f"{place}: status is {answer}, expected {self.expect_status}",
             readings={"total_s": total_s},
-            details=(f"{' ok ' if is_expected else 'FAIL'} GRPC {place}  {answer}  {total_s * 1000:.0f} ms",),
+            details=(f"{sign(outcome)} GRPC {place}  {answer}  {total_s * 1000:.0f} ms",),
             mask=self._mask,
         )
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from checks.duration import show_span
 from checks.model import Beat, Beats, BeatState, CheckResult, DatabaseUnable, World
-from checks.text import finish
+from checks.text import finish, sign
 
 # A run started by the other machine's clock may end a moment before ours says it was due.
 _SKEW_S = 30.0
@@ -185,10 +185,10 @@ def _line(run: Run, now: float) -> str:
     began = f"began {_clock(run.at)}, " if run.is_begun else ""
     if run.state == "start":
         return f"wait {began}not ended after {show_span(now - run.at)}"
-    sign = " ok " if run.state == "success" else "FAIL"
+    ended = sign("pass" if run.state == "success" else "fail")
     took = "" if run.took_s is None else f", took {show_span(run.took_s)}"
     code = "" if run.exit_code is None else f", exit code {run.exit_code}"
-    return f"{sign} {began}ended {_clock(run.last_at)}{took}{code}"
+    return f"{ended} {began}ended {_clock(run.last_at)}{took}{code}"
 
 
 def _clock(at: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from checks.blame import Problem
 from checks.data.tables import Look, TableCheck, Told, counted, refuse, refuse_unless_span, select, span
 from checks.dialect import Epoch, refuse_unless_name
+from checks.text import sign
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class LagCheck(TableCheck):
             "fail" if wrong else "pass",
             f"{told}, {wrong}" if wrong else "",
             readings,
-            [f"{'FAIL' if wrong else ' ok '} {told}"],
+            [f"{sign('fail' if wrong else 'pass')} {told}"],
         )
 
     def _wrong(self, pending: int, lag_s: float) -> str:

@@ -11,7 +11,7 @@ from checks.blame import Problem
 from checks.data.tables import Look, Since, TableCheck, Told, refuse, select
 from checks.dialect import as_stored, refuse_unless_name
 from checks.model import Row
-from checks.text import hidden
+from checks.text import hidden, sign
 
 SAMPLES_MAX = 5
 
@@ -124,7 +124,7 @@ class LedgerCheck(TableCheck):
             readings["imbalance_per_million"] = wrong / groups * 1e6
         because = "; ".join(part.because for part in found if part.because)
         details = [
-            f"{'FAIL' if part.wrong else ' ok '} {part.groups} {part.what}, {part.entries} entries, "
+            f"{sign('fail' if part.wrong else 'pass')} {part.groups} {part.what}, {part.entries} entries, "
             f"{part.wrong} off, in total by {_amount(part.off)}"
             for part in found
         ]

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from checks.blame import Problem
 from checks.expressions.expression import Expression, compiled
 from checks.expressions.values import show_discreetly
-from checks.model import CheckResult, Outcome, World
-from checks.text import Mask, finish
+from checks.model import CheckResult, World
+from checks.text import Mask, finish, sign
 from checks.wire.redis import Ask, RedisServer, read
 
 COMMAND_VARIABLES = {"value": "dyn", "total": "duration"}
@@ -68,19 +68,19 @@ class RedisCheck:
         found = await self._server.answer(self._ask, timeout_s=world.timeout_s, mono_s=world.mono_s)
         if isinstance(found, Problem):
             because = f"{place}: {found.because}"
-            details = (f"FAIL REDIS {because}",)
+            details = (f"{sign(found.outcome)} REDIS {because}",)
             return finish(found.outcome, because, readings={}, details=details, mask=self._mask)
         values, connect_s = found
         total_s = world.mono_s() - began_s
         judgement = self._expect.judge({**values, "total": timedelta(seconds=total_s)}, show_discreetly)
-        outcome: Outcome = "pass" if judgement.kind == "true" else "fail"
+        outcome = judgement.outcome
         shown = ", ".join(f"{name} {show_discreetly(value)}" for name, value in values.items())
         spent = f"connect {connect_s * 1000:.0f} total {total_s * 1000:.0f} ms"
         return finish(
-            "error" if judgement.kind == "too_much" else outcome,
+            outcome,
             f"{place}: {judgement.because}" if judgement.because else "",
             readings={"connect_s": connect_s, "total_s": total_s, **_readings(values)},
-            details=(f"{' ok ' if outcome == 'pass' else 'FAIL'} REDIS {place}: {shown}  {spent}",),
+            details=(f"{sign(outcome)} REDIS {place}: {shown}  {spent}",),
             mask=self._mask,
         )
 

@@ -11,7 +11,7 @@ from checks.databases.asking import ask
 from checks.databases.postgres import POSTGRES_LAG_S
 from checks.dialect import MYSQL, POSTGRES, Dialect
 from checks.model import CheckResult, Row, World
-from checks.text import finish
+from checks.text import finish, sign
 
 CHANNELS_MAX = 64
 
@@ -48,7 +48,7 @@ class ReplicationCheck:
         began_s = world.mono_s()
         readings = await self._observe(world)
         if isinstance(readings, Problem):
-            details = (f"FAIL {readings.because}",)
+            details = (f"{sign(readings.outcome)} {readings.because}",)
             return finish(readings.outcome, readings.because, readings={}, details=details)
         self._has_succeeded = True
         told = f"{self.database}: {span(readings['lag_s'])} behind its primary"
@@ -57,7 +57,7 @@ class ReplicationCheck:
             "fail" if is_late else "pass",
             f"{told}, more than {span(self.max_lag_s)}" if is_late else "",
             readings={**readings, "total_s": world.mono_s() - began_s},
-            details=(f"{'FAIL' if is_late else ' ok '} {told}",),
+            details=(f"{sign('fail' if is_late else 'pass')} {told}",),
         )
 
     async def _observe(self, world: World) -> Mapping[str, float] | Problem:

@@ -10,7 +10,7 @@ from checks.blame import Problem
 from checks.data.tables import Look, Since, TableCheck, Told, counted, refuse, select
 from checks.dialect import refuse_unless_name
 from checks.model import Row
-from checks.text import hidden
+from checks.text import hidden, sign
 
 RULES_MAX = 50
 VALUES_MAX = 200
@@ -131,7 +131,7 @@ class RowsCheck(TableCheck):
         if total:
             readings["violations_per_million"] = violations / total * 1e6
         rows = counted(total, "row")
-        details = [f"{'FAIL' if n else ' ok '} {rule.name}: {n} of {rows}" for rule, n in counts]
+        details = [f"{sign('fail' if n else 'pass')} {rule.name}: {n} of {rows}" for rule, n in counts]
         if violations <= self.violations_max:
             return Told("pass", readings=readings, details=details)
         broken = [f"{rule.name}: {n}{await self._keys(look, rule)}" for rule, n in counts if n]

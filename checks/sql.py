@@ -13,8 +13,8 @@ from checks.databases.asking import ask
 from checks.databases.statement import places, refuse_unless_query
 from checks.expressions.expression import Expression, compiled
 from checks.expressions.values import plain, show_discreetly
-from checks.model import CheckResult, Outcome, Row, World
-from checks.text import finish
+from checks.model import CheckResult, Row, World
+from checks.text import finish, sign
 
 VARIABLES = {"rows": "list<dyn>", "total": "duration"}
 
@@ -63,18 +63,18 @@ class SqlCheck:
             has_succeeded=self._has_succeeded,
         )
         if isinstance(rows, Problem):
-            return finish(rows.outcome, rows.because, readings={}, details=(f"FAIL {rows.because}",))
+            details = (f"{sign(rows.outcome)} {rows.because}",)
+            return finish(rows.outcome, rows.because, readings={}, details=details)
         self._has_succeeded = True
         total_s = world.mono_s() - began_s
         values = {"rows": plain(rows), "total": timedelta(seconds=total_s)}
         judgement = self._expect.judge(values, show_discreetly)
-        outcome: Outcome = "pass" if judgement.kind == "true" else "fail"
-        sign = " ok " if outcome == "pass" else "FAIL"
+        told = f"{len(rows)} rows in {total_s * 1000:.0f} ms"
         return finish(
-            "error" if judgement.kind == "too_much" else outcome,
+            judgement.outcome,
             judgement.because,
             readings={"rows": float(len(rows)), "total_s": total_s, **_columns(rows)},
-            details=(f"{sign} {self.database}: {len(rows)} rows in {total_s * 1000:.0f} ms",),
+            details=(f"{sign(judgement.outcome)} {self.database}: {told}",),
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from checks.blame import blame
 from checks.expressions.values import show
 from checks.model import CheckResult, Outcome, World
-from checks.text import finish
+from checks.text import finish, sign
 from checks.web.exchange import RESOLVING
 from checks.wire.dial import connect, refuse_address, resolve
 
@@ -67,7 +67,7 @@ class TcpCheck:
             outcome,
             f"{place}: {because}" if because else "",
             readings=readings if outcome == "pass" else {},
-            details=(f"{' ok ' if outcome == 'pass' else 'FAIL'} TCP {place}  total {spent_ms:.0f} ms",),
+            details=(f"{sign(outcome)} TCP {place}  total {spent_ms:.0f} ms",),
         )
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:

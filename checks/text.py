@@ -82,6 +82,14 @@ def finish(
     )
 
 
+_SIGNS: Mapping[Outcome, str] = {"pass": " ok ", "fail": "FAIL", "error": " ?? "}
+
+
+def sign(outcome: Outcome) -> str:
+    """Begins a line of `details`; an `error` blames nobody, so it does not look like a failure."""
+    return _SIGNS[outcome]
+
+
 def one_line(text: str, chars_max: int) -> str:
     """Control characters become blanks; what is too long is cut and says so by `…`."""
     text = _CONTROL.sub(" ", text)

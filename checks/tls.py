@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from checks.blame import UNKNOWN_ISSUER, Problem, blame
 from checks.expressions.expression import Expression, compiled
 from checks.model import CheckResult, Outcome, World
-from checks.text import finish
+from checks.text import finish, sign
 from checks.web.exchange import RESOLVING
 from checks.wire.certificate import DAY_S, facts, first_expiry_s
 from checks.wire.dial import connect, refuse_address, resolve
@@ -77,16 +77,16 @@ class TlsCheck(Tls):
         if problem is None:
             look.readings["total_s"] = spent_s
         shown = "  {version}  {subject}  {days:g} days".format(**look.values) if look.values else ""
-        sign = "FAIL" if problem else " ok "
+        outcome: Outcome = problem.outcome if problem else "pass"
         return finish(
-            problem.outcome if problem else "pass",
+            outcome,
             f"{place}: {problem.because}" if problem else "",
             readings={
                 name: value
                 for name, value in look.readings.items()
                 if problem is None or not name.endswith("_s")
             },
-            details=(f"{sign} TLS {place}{shown}  total {spent_s * 1000:.0f} ms",),
+            details=(f"{sign(outcome)} TLS {place}{shown}  total {spent_s * 1000:.0f} ms",),
         )
 
     async def _look(self, look: _Look) -> Problem | None:
@@ -115,7 +115,7 @@ class TlsCheck(Tls):
         judgement = self._expect.judge(look.values)
         if judgement.kind == "true":
             return None
-        return Problem("error" if judgement.kind == "too_much" else "fail", judgement.because)
+        return Problem(judgement.outcome, judgement.because)
 
     @asynccontextmanager
     async def _secured(self, look: _Look, context: ssl.SSLContext) -> AsyncIterator[ssl.SSLObject]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from checks.blame import Problem
 from checks.data.tables import Look, Since, TableCheck, Told, counted, select, span
 from checks.dialect import Epoch
+from checks.text import sign
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,7 +56,7 @@ class VolumeCheck(TableCheck):
             "fail" if wrong else "pass",
             f"{told}, {wrong}" if wrong else "",
             {"rows": float(count), "rows_per_minute": count / self.window_s * 60.0},
-            [f"{'FAIL' if wrong else ' ok '} {told}"],
+            [f"{sign('fail' if wrong else 'pass')} {told}"],
         )
 
     def _wrong(self, count: int) -> str:

@@ -19,7 +19,7 @@ from checks.blame import Problem
 from checks.expressions.expression import Expression, Judgement, compiled
 from checks.expressions.values import parse_json, show
 from checks.model import CheckResult, Outcome, World
-from checks.text import Mask, finish, telling_values
+from checks.text import Mask, finish, sign, telling_values
 from checks.web.exchange import RESOLVING, Stages, blame_exchange, identity, open_session, trace_id
 from checks.web.request import refuse_headers, secrets_of, shown_url
 from checks.wire.handshake import WATCHER
@@ -95,7 +95,7 @@ class WebsocketCheck:
             f"{place}: {problem.because}" if problem else "",
             readings=visit.readings(),
             details=(
-                f"{' ok ' if outcome == 'pass' else 'FAIL'} {place}  {visit.line()}",
+                f"{sign(outcome)} {place}  {visit.line()}",
                 f"trace {trace_id(world.run_id)}",
             ),
             mask=self._mask,
@@ -219,7 +219,7 @@ def _plain(headers: Mapping[str, SecretStr]) -> dict[str, str]:
 def _problem(judgement: Judgement) -> Problem | None:
     if judgement.kind == "true":
         return None
-    return Problem("error" if judgement.kind == "too_much" else "fail", judgement.because)
+    return Problem(judgement.outcome, judgement.because)
 
 
 def _ended(message: aiohttp.WSMessage, close_code: int | None, visit: _Visit) -> Problem:

@@ -7,9 +7,14 @@ import math
 from detectors.model import SeriesSpec
 
 
-def title(name: str) -> str:
+def name(series: str) -> str:
+    """As people call it: `failed payments`, and `home.total` for home.total_s: values have their unit."""
+    return series.removesuffix("_s").replace("_", " ")
+
+
+def title(series: str) -> str:
     """`failed_payments` as the beginning of a sentence: `Failed payments`."""
-    words = name.replace("_", " ")
+    words = name(series)
     return words[:1].upper() + words[1:]
 
 

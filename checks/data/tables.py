@@ -14,7 +14,7 @@ from checks.databases.asking import ask
 from checks.databases.statement import refuse_unless_condition
 from checks.dialect import Dialect, Epoch, as_stored, refuse_unless_name
 from checks.model import CheckResult, Outcome, Row, World
-from checks.text import finish
+from checks.text import finish, sign
 
 FUTURE_S = 60.0  # how far the database's clock may be ahead of ours
 EPOCH_S_MAX = 1e11  # the year 5138: a larger number was not meant as seconds
@@ -174,7 +174,9 @@ class TableCheck(ABC):
         began_s, dialect = world.mono_s(), world.databases[self.database].dialect
         told = await self.observe(Look(world, self, dialect, began_s, self._has_succeeded))
         if isinstance(told, Problem):
-            return finish(told.outcome, told.because, readings={}, details=(f"FAIL {told.because}",))
+            return finish(
+                told.outcome, told.because, readings={}, details=(f"{sign(told.outcome)} {told.because}",)
+            )
         self._has_succeeded = True
         return finish(
             told.outcome,

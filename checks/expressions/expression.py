@@ -21,6 +21,7 @@ from checks.blame import Problem
 from checks.expressions.cel_ast import Call, Const, Node, children, read
 from checks.expressions.guard import Guard
 from checks.expressions.values import plain, show
+from checks.model import Outcome
 
 TEXT_CHARS_MAX = 2000
 TERMS_SHOWN_MAX = 5
@@ -39,6 +40,13 @@ class Judgement:
 
     kind: Kind
     because: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What that makes of a check."""
+        if self.kind == "true":
+            return "pass"
+        return "error" if self.kind == "too_much" else "fail"
 
 
 class Expression:
@@ -126,7 +134,7 @@ def problem_of(
     judgement = expression.judge(values, shown)
     if judgement.kind == "true":
         return None
-    return Problem("error" if judgement.kind == "too_much" else "fail", f"{place}: {judgement.because}")
+    return Problem(judgement.outcome, f"{place}: {judgement.because}")
 
 
 @dataclass(frozen=True, slots=True)

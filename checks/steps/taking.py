@@ -10,7 +10,7 @@ from checks.expressions.expression import Expression
 from checks.expressions.path import NotThere
 from checks.model import World
 from checks.steps.model import Run, Seen, Step
-from checks.text import telling_values
+from checks.text import sign, telling_values
 from checks.web.request import as_text
 
 # A pause is a quarter of what was waited already, so that a delay is measured a quarter too long at most.
@@ -38,15 +38,15 @@ async def take(world: World, run: Run, ready: Ready, left_s: float) -> Problem |
     """Take the step within `left_s`; None if all of it was as expected."""
     seen = await _look(world, run, ready, left_s)
     if isinstance(seen, Problem):
-        run.details.append(f"FAIL {ready.place}")
+        run.details.append(f"{sign(seen.outcome)} {ready.place}")
         return seen
     # Extracted before it is judged: what a wrong answer created still has to be cleaned up.
     extracted, missing = _extract(ready.step, seen, run)
     problem = seen.judge(ready.expect, run.values, ready.place)
     if problem is None and missing:
         problem = Problem("fail", f"{ready.place}: {missing}")
-    sign = "FAIL" if problem else " ok "
-    run.details.append(f"{sign} {ready.place}  {seen.line()}  {extracted}".rstrip())
+    done = sign(problem.outcome if problem else "pass")
+    run.details.append(f"{done} {ready.place}  {seen.line()}  {extracted}".rstrip())
     return problem
 
 

@@ -119,7 +119,7 @@ def power(series: SeriesReport) -> Html:
         spoken.append(f"{one.label} found in {interval(one.found)}, median delay {delay}")
     return el(
         "figure",
-        el("figcaption", series.series.replace("_", " ")),
+        el("figcaption", say.name(series.series)),
         el(
             "svg",
             el("title", f"{series.series}: {'; '.join(spoken)}."),

@@ -143,7 +143,7 @@ def _series(series: Sequence[SeriesReport]) -> Html:
     rows = [
         el(
             "tr",
-            el("th", one.series.replace("_", " "), None if one.acts else " (informs only)", scope="row"),
+            el("th", say.name(one.series), None if one.acts else " (informs only)", scope="row"),
             el("td", one.kind),
             el(
                 "td",

@@ -151,7 +151,7 @@ def _remarks(packet: Mapping[str, Any]) -> Html | None:
         el("h2", "Second opinion ", el("span", "nothing is decided by it", class_="dim")),
         el(
             "ul",
-            [el("li", el("b", name.replace("_", " ")), ": ", " ".join(said)) for name, said in found.items()],
+            [el("li", el("b", say.name(name)), ": ", " ".join(said)) for name, said in found.items()],
             class_="remarks",
         ),
         id="remarks",

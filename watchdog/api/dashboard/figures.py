@@ -68,7 +68,7 @@ def suspects(
         el(
             "p",
             "by ",
-            el("b", str(worst["series"]).replace("_", " ")),
+            el("b", say.name(str(worst["series"]))),
             ", the strongest evidence",
             class_="dim",
         ),
@@ -97,7 +97,7 @@ def timeline(
             onset.get("onset_low_at") or onset["onset_at"],
             onset.get("onset_high_at") or onset["onset_at"],
         )
-        name = str(onset["series"]).replace("_", " ")
+        name = say.name(str(onset["series"]))
         text = f"{name} began to change (between {clock(low)} and {clock(high)})"
         found.append((onset["onset_at"], "onset", text))
     said = ""
@@ -189,7 +189,7 @@ def series_table(chart: Mapping[str, Any]) -> Html:
     rows = []
     for one in chart["series"]:
         spec, evidence = one["spec"], one["evidence"]
-        name = el("th", el("a", spec["name"].replace("_", " "), href=f"#chart-{spec['name']}"), scope="row")
+        name = el("th", el("a", say.name(spec["name"]), href=f"#chart-{spec['name']}"), scope="row")
         if evidence is None:
             rows.append(el("tr", name, el("td", "nothing judged yet", colspan=7)))
             continue

@@ -128,7 +128,7 @@ def _series(service: Service, readings: Sequence[Mapping[str, Any]]) -> Html:
     rows = [
         el(
             "tr",
-            el("th", name.replace("_", " "), scope="row"),
+            el("th", say.name(name), scope="row"),
             el("td", series.kind, data_label="kind"),
             el("td", el("code", _asked(series)), data_label="asked for", class_="long"),
             el("td", "yes" if series.acts else "no: informs only", data_label="may act"),
@@ -138,7 +138,7 @@ def _series(service: Service, readings: Sequence[Mapping[str, Any]]) -> Html:
     rows += [
         el(
             "tr",
-            el("th", str(reading["name"]).replace("_", " "), scope="row"),
+            el("th", say.name(str(reading["name"])), scope="row"),
             el("td", reading["kind"], data_label="kind"),
             el("td", f"a reading of check {str(reading['name']).partition('.')[0]}", data_label="asked for"),
             el("td", _may_act(reading), data_label="may act"),

@@ -112,7 +112,7 @@ def amount(value: float | None, unit: str) -> str:
 
 def shown(spec: Mapping[str, Any]) -> str:
     """What a chart draws: the name of its series, and of a histogram the quantile, `order latency p95`."""
-    name: str = spec["name"].replace("_", " ")
+    name = say.name(spec["name"])
     return f"{name} p{100.0 * spec['quantile']:g}" if spec["kind"] == "histogram" else name
 
 
@@ -171,7 +171,7 @@ def after(at: float, start_at: float) -> str:
 
 def sentence(spec: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> str:
     """What a chart shows, in one sentence, for whoever cannot see it."""
-    name = spec["name"].replace("_", " ")
+    name = say.name(spec["name"])
     if evidence is None:
         return f"{name}: nothing judged yet."
     if evidence["state"] == "blind":
