@@ -5,18 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+from checks.model import CheckResult
+
+
+class LastRun(NamedTuple):
+    """The newest result of a check, and when it came (epoch seconds)."""
+
+    at: float
+    result: CheckResult
+
+    def told(self) -> dict[str, Any]:
+        """As JSON: outcome, because, at, readings."""
+        return {
+            "outcome": self.result.outcome,
+            "because": self.result.because,
+            "at": self.at,
+            "readings": dict(self.result.readings),
+        }
 
 
 @dataclass(slots=True)
 class ServiceNote:
-    """What is going on with one service right now. problems: sentences; checks: last result by check name.
+    """What is going on with one service right now. problems: sentences; runs: the newest by check name.
     always_on: one sentence on the judging between deploys, empty where it is off.
     """
 
     blind_since: float | None = None
     problems: list[str] = field(default_factory=list)
-    checks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runs: dict[str, LastRun] = field(default_factory=dict)
     always_on: str = ""
 
 
@@ -57,7 +75,7 @@ class LiveBoard:
             name: {
                 "blind_since": note.blind_since,
                 "problems": list(note.problems),
-                "checks": dict(note.checks),
+                "checks": {name: run.told() for name, run in note.runs.items()},
                 "always_on": note.always_on,
             }
             for name, note in self.services.items()

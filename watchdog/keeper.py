@@ -18,7 +18,7 @@ from watchdog.board import LiveBoard
 from watchdog.metrics import Metrics
 from watchdog.plan import SeriesPlan, ServicePlan, ring_steps
 from watchdog.readings import ReadingBook
-from watchdog.series import HEAL_STEPS, SeriesBook, SeriesRing
+from watchdog.series import HEAL_STEPS, Bins, SeriesBook, SeriesRing
 from watchdog.sources.protocol import Grid, Source, SourceReading
 from watchdog.store.samples import SampleStore
 
@@ -96,12 +96,14 @@ class Keeper:
         self._mirrored_to: dict[str, float] = {}
         # Series to what its last read said, because a service may be in the batches of several sources.
         self._problems: dict[str, str | None] = {}
-        self._by_check: dict[tuple[str, str], list[SeriesPlan]] = defaultdict(list)
+        # Check to the reading (None: whether it failed) and the bins of each of its series.
+        self._by_check: dict[tuple[str, str], list[tuple[str | None, Bins]]] = {}
         for plan in plans.values():
             for series in plan.series:
                 book.add(series.id, series.spec, capacity=ring_steps(plan))
                 if series.check is not None:
-                    self._by_check[plan.name, series.check].append(series)
+                    taken = self._by_check.setdefault((plan.name, series.check), [])
+                    taken.append((series.reading, book.bins(series.id)))
 
     async def refill(self, now: float) -> None:
         """Fill the rings from samples.db; what was not kept stays missing."""
@@ -133,8 +135,9 @@ class Keeper:
         """Ask the sources for the steps of `grid`, all settled, that the rings do not have."""
         by_source: dict[str, list[SeriesPlan]] = defaultdict(list)
         for series in plan.series:
-            is_short = self.book.missing_share(series.id, grid.first_at, grid.last_at) > _MISSING_MAX
-            if series.source is not None and is_short:
+            if series.source is None:
+                continue
+            if self.book.missing_share(series.id, grid.first_at, grid.last_at) > _MISSING_MAX:
                 by_source[series.source].append(series)
         for source, wanted in by_source.items():
             for reading in await self._ask(source, wanted, grid, now=now, timeout_s=timeout_s):
@@ -189,11 +192,11 @@ class Keeper:
         """Bin one check result; `error` is missing data."""
         if result.outcome == "error":
             return
-        for series in self._by_check[service, check]:
-            if series.reading is None:
-                self.book.count(series.id, at, failed=result.outcome == "fail")
-            elif series.reading in result.readings:
-                self.book.add_reading(series.id, at, result.readings[series.reading])
+        for reading, bins in self._by_check.get((service, check), ()):
+            if reading is None:
+                bins.add(at, float(result.outcome == "fail"))
+            elif reading in result.readings:
+                bins.add(at, result.readings[reading])
         self.readings.add(service, check, at, result.readings)
 
     async def _ask(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from detectors.model import Verdict
 from watchdog.alerts.messages import Routes
-from watchdog.board import LiveBoard
+from watchdog.board import LastRun, LiveBoard
 from watchdog.checking.run import Checker
 from watchdog.clock import Clock
 from watchdog.incidents.between import Between
@@ -61,17 +61,13 @@ class Pipeline:
         result = await self.checker.run(plan)
         at = self.clock.wall_s()
         self.keeper.add(plan.service, plan.name, result, at)
-        self.metrics.checks.labels(plan.service, plan.name, result.outcome).inc()
-        shown = self.board.services[plan.service].checks
-        before = shown.get(plan.name, {})
-        shown[plan.name] = {
-            "outcome": result.outcome,
-            "because": result.because,
-            "at": at,
-            "readings": dict(result.readings),
-        }
+        self.metrics.checks.count(plan.service, plan.name, result.outcome)
+        runs = self.board.services[plan.service].runs
+        before = runs.get(plan.name)
+        runs[plan.name] = LastRun(at, result)
         await self.check_alerts.take(plan, result, at)
-        if result.outcome == "error" and before.get("because") != result.because:
+        is_news = before is None or before.result.because != result.because
+        if result.outcome == "error" and is_news:
             log.warning(
                 "check could not tell",
                 extra={"service": plan.service, "check": plan.name, "because": result.because},

@@ -38,11 +38,12 @@ Part = tuple[str, float, float, FloatArray]
 class Recent:
     """The newest steps of one check's readings: the mean of the runs in each step, missing as NaN."""
 
-    __slots__ = ("_counts", "_newest", "_steps", "_sums", "closed", "flushed", "names")
+    __slots__ = ("_counts", "_newest", "_steps", "_sums", "closed", "flushed", "names", "others")
 
-    def __init__(self, steps: int) -> None:
-        """steps: how many are held. Steps are numbered: end / step_s."""
+    def __init__(self, steps: int, others: frozenset[str] = frozenset()) -> None:
+        """steps: how many are held. Steps are numbered: end / step_s. others: readings kept elsewhere."""
         self.names: tuple[str, ...] = ()
+        self.others = others
         # Numbers of the newest step that takes nothing more, and of the newest one on disk.
         self.closed = self.flushed = -1
         self._steps = steps
@@ -103,11 +104,6 @@ class ReadingBook:
         self.count = 0
         self._plans = plans
         self._recent: dict[str, dict[str, Recent]] = {name: {} for name in plans}
-        self._planned: dict[tuple[str, str], set[str]] = {}
-        for plan in plans.values():
-            for series in plan.series:
-                if series.check is not None and series.reading is not None:
-                    self._planned.setdefault((plan.name, series.check), set()).add(series.reading)
         # Equal tuples of names are one: most checks of a kind tell the same.
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._rings: dict[str, dict[tuple[str, str], SeriesRing]] = {}
@@ -121,7 +117,7 @@ class ReadingBook:
             if not name or (service, check) not in checks:
                 continue
             recent = self._of(service, check)
-            if name not in recent.names and name not in self._planned.get((service, check), ()):
+            if name not in recent.names and name not in recent.others:
                 self._admits(recent, name)
 
     def known(self, service: str) -> Mapping[str, tuple[str, ...]]:
@@ -144,10 +140,9 @@ class ReadingBook:
     def add(self, service: str, check: str, at: float, readings: Mapping[str, float]) -> None:
         """Take what a run at that time (epoch seconds) told."""
         recent = self._of(service, check)
-        planned = self._planned.get((service, check), ())
         number = math.ceil(at / self._plans[service].step_s)
         for name, value in readings.items():
-            if name in planned:
+            if name in recent.others:
                 continue
             is_known = name in recent.names or self._admits(recent, name)
             if not is_known or not recent.add(number, name, value):
@@ -222,7 +217,10 @@ class ReadingBook:
     def _of(self, service: str, check: str) -> Recent:
         recent = self._recent[service].get(check)
         if recent is None:
-            recent = self._recent[service][check] = Recent(_held_steps(self._plans[service]))
+            plan = self._plans[service]
+            planned = [series.reading for series in plan.series if series.check == check]
+            others = frozenset(name for name in planned if name is not None)
+            recent = self._recent[service][check] = Recent(_held_steps(plan), others)
         return recent
 
     def _admits(self, recent: Recent, name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,10 @@ class SeriesRing:
         if capacity <= HEAL_STEPS:
             raise ValueError(f"capacity: {capacity} steps cannot hold the {HEAL_STEPS} that still heal")
         self.spec = spec
-        self._rows: FloatArray = np.full((capacity, spec.width), np.nan)
+        # Numbers of runs are small and whole, so half as many bytes hold them exactly, and with thousands of
+        # checks their rings are what memory is for.
+        kept_as = np.float32 if spec.kind == "probe" else np.float64
+        self._rows: npt.NDArray[np.floating[Any]] = np.full((capacity, spec.width), np.nan, dtype=kept_as)
         # Step numbers (end / step_s); everything after `_newest` is not written yet.
         self._newest: int | None = None
 
@@ -71,13 +75,13 @@ class SeriesRing:
         number = self._number(at)
         if not self._holds(number):
             return np.full(self.spec.width, np.nan)
-        row: FloatArray = self._rows[number % len(self._rows)].copy()
+        row: FloatArray = self._rows[number % len(self._rows)].astype(np.float64)
         return row
 
     def read(self, first_at: float, last_at: float) -> FloatArray:
         """Rows of the steps from first_at to last_at inclusive, shape (n, width), oldest first, a copy."""
         numbers = np.arange(self._number(first_at), self._number(last_at) + 1)
-        rows = self._rows[numbers % len(self._rows)]
+        rows = self._rows[numbers % len(self._rows)].astype(np.float64)
         newest = -1 if self._newest is None else self._newest
         rows[(numbers > newest) | (numbers <= newest - len(self._rows))] = np.nan
         return rows
@@ -210,17 +214,15 @@ class SeriesBook:
         n = max(1, round(3600.0 / step_s))
         return 1.0 - self.missing_share(series_id, grid_at - (n - 1) * step_s, grid_at)
 
-    def count(self, series_id: str, at: float, *, failed: bool) -> None:
-        """Bin one run of a check for a `probe` series (ValueError for another kind)."""
-        if self.spec(series_id).kind != "probe":
-            raise ValueError(f"{series_id}: runs are counted for probe series only")
-        self._bins[series_id].add(at, float(failed))
+    def bins(self, series_id: str) -> Bins:
+        """Where the results of a check are put until their step is closed.
 
-    def add_reading(self, series_id: str, at: float, value: float) -> None:
-        """Bin one reading of a check; the step's value is the mean (ValueError for two-column kinds)."""
-        if self.spec(series_id).width != 1:
+        ValueError for kinds of which a check cannot be the source: those with two columns, except `probe`.
+        """
+        spec = self.spec(series_id)
+        if spec.width != 1 and spec.kind != "probe":
             raise ValueError(f"{series_id}: a reading is one number, the series has two columns")
-        self._bins[series_id].add(at, value)
+        return self._bins[series_id]
 
     def close_bin(self, series_id: str, grid_at: float) -> None:
         """Write every bin of steps up to `grid_at` to the ring; a step without results is missing."""

@@ -150,7 +150,7 @@ def book_of(spec: SeriesSpec) -> SeriesBook:
 def test_check_runs_become_failed_and_run_per_step() -> None:
     book = book_of(PROBE)
     for at, failed in [(600.1, True), (630.0, False), (660.0, True), (660.5, False)]:
-        book.count("shop/x", at, failed=failed)
+        book.bins("shop/x").add(at, float(failed))
     book.close_bin("shop/x", 660.0)
     assert book.at("shop/x", 660.0).tolist() == [2.0, 3.0]
     assert np.isnan(book.at("shop/x", 720.0)).all()
@@ -167,8 +167,8 @@ def test_a_step_without_runs_is_missing_not_zero() -> None:
 def test_readings_become_their_mean_however_many_a_burst_made() -> None:
     book = book_of(GAUGE)
     for value in (1.0, 2.0, 6.0):
-        book.add_reading("shop/x", 9.5, value)
-    book.add_reading("shop/x", 9.5, float("nan"))
+        book.bins("shop/x").add(9.5, value)
+    book.bins("shop/x").add(9.5, float("nan"))
     book.close_bin("shop/x", 10.0)
     assert book.at("shop/x", 10.0).tolist() == [3.0]
 
@@ -190,10 +190,8 @@ def test_bins_that_nobody_closes_do_not_grow() -> None:
 
 
 def test_the_wrong_kind_of_result_is_a_bug() -> None:
-    with pytest.raises(ValueError, match="probe"):
-        book_of(GAUGE).count("shop/x", 1.0, failed=True)
     with pytest.raises(ValueError, match="two columns"):
-        book_of(PROBE).add_reading("shop/x", 1.0, 1.0)
+        book_of(RATIO).bins("shop/x")
 
 
 def test_history_ends_where_asked_and_carries_the_spec() -> None:

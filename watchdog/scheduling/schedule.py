@@ -17,6 +17,11 @@ from typing import Any
 
 from watchdog.clock import Clock
 
+_AT_ONCE = 16  # names handed out before anything else gets a turn
+# With thousands of names the next is always due in a moment; falling asleep and waking up for each of them
+# costs more than to hand it out.
+_REST_S = 0.005
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -102,16 +107,19 @@ class Schedule:
                 due_s = self._heap[0][0] if self._heap else math.inf
                 wait_s = due_s - self.clock.mono_s()
                 if wait_s > 0:
-                    await self._sleep_or_change(wait_s, changing)
+                    await self._sleep_or_change(max(wait_s, _REST_S), changing)
                     continue
-                self._hand_out(due_s, put)
+                for _ in range(_AT_ONCE):
+                    self._hand_out(put)
+                    if not self._heap or self._heap[0][0] > self.clock.mono_s():
+                        break
                 # Without this a burst of due names would keep the loop from everything else.
                 await asyncio.sleep(0)
         finally:
             changing.cancel()
 
-    def _hand_out(self, due_s: float, put: Callable[[str], bool]) -> None:
-        _, turn, name = heapq.heappop(self._heap)
+    def _hand_out(self, put: Callable[[str], bool]) -> None:
+        due_s, turn, name = heapq.heappop(self._heap)
         entry = self._entries[name]
         if turn != entry.turn:
             return  # an older place of a name whose interval was changed or ended

@@ -37,7 +37,9 @@ class Works:
     peers: Mapping[str, str] = field(default_factory=dict)
     per_peer: int = 16
     at_once: int = 1000
-    _checks: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    _group: asyncio.TaskGroup | None = None
+    _running: int = 0
+    _checks: deque[str] = field(default_factory=deque)
     _aside: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
     _admitted: Counter[str] = field(default_factory=Counter)
     _ticks: dict[str, asyncio.Queue[str]] = field(default_factory=dict)
@@ -70,7 +72,8 @@ class Works:
             self._aside[peer].append(name)
         else:
             self._admitted[peer] += 1
-            self._checks.put_nowait(name)
+            self._checks.append(name)
+            self._start_checks()
         return True
 
     def _dropped(self, what: str) -> bool:
@@ -78,15 +81,21 @@ class Works:
         return False
 
     def _waiting(self) -> int:
-        return self._checks.qsize() + sum(map(len, self._aside.values()))
+        return len(self._checks) + sum(map(len, self._aside.values()))
 
     async def run(self) -> None:
         """Work on everything that is put, for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start_checks(group))
             for name, queue in self._ticks.items():
                 group.create_task(self._work(queue, self.tick), name=name)
             group.create_task(self._work(self._jobs, self.job))
+            self._group = group
+            self._start_checks()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                # A group that ends takes no more tasks.
+                self._group = None
 
     async def _work(self, queue: asyncio.Queue[str], work: Callable[[str], Awaitable[None]]) -> None:
         while True:
@@ -96,26 +105,28 @@ class Works:
             finally:
                 self.done(name)
 
-    async def _start_checks(self, group: asyncio.TaskGroup) -> None:
-        slots = asyncio.Semaphore(self.at_once)
-        while True:
-            name = await self._checks.get()
-            await slots.acquire()
-            group.create_task(self._check(name, slots))
+    def _start_checks(self) -> None:
+        """Begin as many as may run; nothing is begun before `run`."""
+        while self._checks and self._group is not None and self._running < self.at_once:
+            self._running += 1
+            self._group.create_task(self._check(self._checks.popleft()))
 
-    async def _check(self, name: str, slots: asyncio.Semaphore) -> None:
+    async def _check(self, name: str) -> None:
         self.metrics.start_lateness_s.observe(self.begin(name))
         try:
             await self.observe(name)
         finally:
-            slots.release()
+            self._running -= 1
             self._leave(self.peers.get(name, ""))
             self.done(name)
+        self._start_checks()
 
     def _leave(self, peer: str) -> None:
         """The next of that peer takes the place, or it becomes free."""
         aside = self._aside.get(peer)
         if aside:
-            self._checks.put_nowait(aside.popleft())
+            self._checks.append(aside.popleft())
+            if not aside:
+                del self._aside[peer]
         else:
             self._admitted[peer] -= 1
