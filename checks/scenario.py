@@ -22,7 +22,7 @@ from checks.steps.redis import RedisStep
 from checks.steps.sql import SqlStep
 from checks.steps.taking import Ready, take
 from checks.text import BECAUSE_CHARS_MAX, Mask, finish, one_line
-from checks.web.exchange import cookie_jar, trace_id
+from checks.web.exchange import cookie_jar
 
 STEPS_MAX = 20
 LEAKS_SHOWN_MAX = 5
@@ -49,7 +49,7 @@ class ScenarioCheck:
     leak_after_s: what could not be cleaned up for so long is told as a leak.
     Readings: step<n>_s each, or <name>_s of a step with a name; <name>_delay_s of a step with until, from the
     end of the step before; total_s of all steps, only if all were answered; leaked_runs, where the daemon
-    runs the check.
+    runs the check; every extracted number under its own name, unless it is a secret.
     """
 
     steps: tuple[AnyStep, ...]
@@ -79,6 +79,9 @@ class ScenarioCheck:
         readings = Counter(["total_s", *(name for ready in self._steps for name in ready.readings())])
         if twice := [name for name, n in readings.items() if n > 1]:
             raise ValueError(f"steps: two readings would be called {twice[0]}; choose another name")
+        # What is extracted twice is the same reading twice: the newest counts.
+        if taken := {name for step in self.steps for name in step.extract} & {*readings, "leaked_runs"}:
+            raise ValueError(f"extract: {min(taken)} is a reading of ours; choose another name")
 
     @property
     def beyond_s(self) -> float:
@@ -168,7 +171,7 @@ class ScenarioCheck:
         return one_line(self._mask(run)(problem.because), BECAUSE_CHARS_MAX) if problem else ""
 
     def _finished(self, run: Run, problem: Problem | None) -> CheckResult:
-        run.details.append(f"trace {trace_id(run.values['run_id'])}")
+        run.details.append(f"trace {run.values['run_id']}")
         return finish(
             problem.outcome if problem else "pass",
             problem.because if problem else "",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 
 from checks.blame import Problem
 from checks.expressions.expression import Expression
@@ -89,5 +91,17 @@ def _extract(step: Step, seen: Seen, run: Run) -> tuple[str, str]:
         if step.is_secret(name) or telling_values(value):
             run.secrets.add(name)
             run.hidden.append(as_text(value))
+        elif (number := _finite(value)) is not None:
+            run.readings[name] = number
         shown.append(f"{name} = {'***' if name in run.secrets else seen.show(value)}")
     return ", ".join(shown), "; ".join(missing)
+
+
+def _finite(value: object) -> float | None:
+    """A number as a reading; None for what is no number, and for one that no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return None
+    with suppress(OverflowError):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    return None

@@ -83,7 +83,7 @@ async def test_steps_hand_on_values_and_cookies_and_clean_up(world: World, shop:
     result = await built(**place_an_order(url)).run(world)
     assert (result.outcome, result.because) == ("pass", "")
     assert counter.calls == ['cart {"sku": "T"}', "pay c/1 é cookie-1", "delete 17"]
-    assert set(result.readings) == {"step1_s", "step2_s", "total_s"}
+    assert set(result.readings) == {"step1_s", "step2_s", "order", "total_s"}
     assert result.details[0].startswith(f" ok  1 POST {url}/carts  201")
     assert result.details[0].endswith('cart = "c/1 é"')
     assert result.details[2].startswith(f" ok  cleanup DELETE {url}/orders/{{order}}  204")
@@ -98,7 +98,26 @@ async def test_a_failed_step_stops_the_walk_and_still_cleans_up(world: World, sh
         f'2 POST {url}/carts/{{cart}}/pay: json.state == "paid" is false: json.state = "pending"'
     )
     assert counter.calls[-1] == "delete 17"
-    assert set(result.readings) == {"step1_s"}
+    assert set(result.readings) == {"step1_s", "order"}
+
+
+async def test_every_number_that_is_extracted_is_a_reading(world: World, serve: Serve) -> None:
+    told = '{"price": 12.5, "items": 3, "paid": true, "state": "new", "token": 123456, "far": 1%s}' % (
+        "0" * 400
+    )
+
+    async def order(request: web.Request) -> web.Response:
+        return web.Response(text=told, content_type="application/json")
+
+    url = await serve({"/": order})
+    names = ("price", "items", "paid", "state", "token", "far")
+    step = {"get": f"{url}/", "extract": {name: f"$.{name}" for name in names}}
+    result = await built(steps=[step]).run(world)
+    assert result.outcome == "pass"
+    assert {name: result.readings[name] for name in names if name in result.readings} == {
+        "price": 12.5,
+        "items": 3.0,
+    }
 
 
 async def test_cleanup_without_its_value_is_skipped_and_said(world: World, shop: tuple[Shop, str]) -> None:

@@ -107,7 +107,7 @@ async def test_one_check_speaks_http_sql_and_redis_and_hands_values_on(
     assert (result.outcome, result.because) == ("pass", ""), result
     assert asked == ["A 7"]
     assert result.readings.keys() == {
-        *("create_s", "step2_s", "step3_s", "step4_s", "step5_s", "count_s", "total_s")
+        *("create_s", "step2_s", "step3_s", "step4_s", "step5_s", "count_s", "number", "total_s")
     }
     assert result.details[1].startswith(" ok  2 SQL orders  1 row in ")
     assert result.details[1].endswith(" ms  number = 17")
@@ -413,6 +413,8 @@ GET = {"get": "http://h/"}
         ({**READ, "extract": {"row": "n"}}, "steps[0].extract: row is a name of ours"),
         ({**GET, "extract": {"value": "$.n"}}, "steps[0].extract: value is a name of ours"),
         ({**READ, "extract": {"run_id": "n"}}, "steps[0].extract: run_id is a name of ours"),
+        ({**GET, "extract": {"total_s": "$.n"}}, "extract: total_s is a reading of ours"),
+        ({**GET, "extract": {"leaked_runs": "$.n"}}, "extract: leaked_runs is a reading of ours"),
         ({**ASK, "redis": []}, "redis: empty"),
         ({**ASK, "redis": ["{verb}", "key"]}, "redis: the command cannot hold a placeholder"),
         ({**ASK, "redis": ["GET", "{order}"]}, "steps[0]: {order} is not extracted by an earlier step"),
