@@ -28,7 +28,7 @@ from benchmarks.processes import cpu_s, free_port, is_listening, program, rss_mb
 
 _SETTLE_S, _MEASURE_S = 5.0, 20.0
 # More than a core can carry: what is not idle now and then does not pay for falling asleep and waking up.
-_TARGETS, _EVERY = 4_000, "1s"
+_TARGETS, _EVERY = 4_000, "500ms"
 # So many every turn: the first needs a core for itself, the second leaves most of one free.
 _MANY, _TURN_S = (10_000, 2_000), 10.0
 _MANY_EVERY = f"{_TURN_S:g}s"

@@ -1,4 +1,4 @@
-"""Whose doing a failed connection is: the target's (outcome `fail`) or ours (outcome `error`)."""
+"""The three outcomes, and whose doing a failed connection is: the target's (`fail`) or ours (`error`)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import errno
 import socket
 import ssl
 from dataclasses import dataclass
+from typing import Literal
 
-from checks.model import Outcome
+Outcome = Literal["pass", "fail", "error"]
 
 # OpenSSL's X509_V_ERR codes of a certificate that nobody trusted vouches for: no issuer found (2, 20),
 # self-signed (18, 19), leaf not verifiable (21). That blames our trust store and not the server, unless the

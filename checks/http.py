@@ -7,9 +7,9 @@ from typing import Literal
 
 from checks.blame import Problem
 from checks.expressions.expression import Expression, compiled
-from checks.model import CheckResult, World
-from checks.text import Mask, finish
-from checks.web.exchange import VARIABLES, Answer, trace_id
+from checks.model import CheckResult, Outcome, World
+from checks.text import Mask, finish, sign
+from checks.web.messages import VARIABLES, Answer
 from checks.web.request import Request
 
 
@@ -17,9 +17,9 @@ from checks.web.request import Request
 class HttpCheck(Request):
     """Send one request and expect something of its answer.
 
-    keep_alive: use the same connection again while the server keeps it open, which spares both sides; in a
-    roll-out it stays with the old instance until that closes it. Not for post and patch, nor with
-    unix_socket, resolve or an expect of certificate_days.
+    keep_alive: use the same connection again while the server keeps it open and it has rested for 15 s at
+    most, which spares both sides; in a roll-out it stays with the old instance until that closes it. Not for
+    post and patch, nor with unix_socket, resolve or an expect of certificate_days.
     Readings: dns_s, connect_s (TCP), tls_s, first_byte_s and total_s from the start, body_bytes,
     certificate_days (to the first expiry in the chain); only of answers that came, so that a fast refusal
     never looks like a low latency.
@@ -71,15 +71,16 @@ class HttpCheck(Request):
         )
         mask = self._mask or Mask(self.secrets())
         if isinstance(answer, Problem):
-            details = (f"FAIL {place}", f"trace {trace_id(world.run_id)}")
-            return finish(answer.outcome, answer.because, readings={}, details=details, mask=mask), None
+            told = (f"{sign(answer.outcome)} {place}", f"trace {world.run_id}")
+            return finish(answer.outcome, answer.because, readings={}, details=told, mask=mask), None
         problem = self.judge(answer, self._expect, {}, place)
-        details = (
-            f"{'FAIL' if problem else ' ok '} {place}  {answer.status}  {answer.stages.line()}",
-            f"trace {trace_id(world.run_id)}",
-        )
+        outcome: Outcome = problem.outcome if problem else "pass"
+        details: tuple[str, ...] = ()
+        if world.wants_details:
+            shown = f"{sign(outcome)} {place}  {answer.status}  {answer.stages.line()}"
+            details = (shown, f"trace {world.run_id}")
         result = finish(
-            problem.outcome if problem else "pass",
+            outcome,
             problem.because if problem else "",
             readings=answer.stages.readings(),
             details=details,

@@ -13,9 +13,10 @@ from typing import Any, Literal, Protocol
 
 import aiohttp
 
+from checks.blame import Outcome as Outcome
+from checks.deadline import Deadlines
 from checks.dialect import Dialect
-
-Outcome = Literal["pass", "fail", "error"]
+from checks.wire.kept import Kept
 
 Row = Mapping[str, Any]
 
@@ -160,11 +161,14 @@ class World:
     """Everything outside a check: handed in, so that a test can hand in another.
 
     now_s: epoch seconds UTC. mono_s: monotonic seconds. sleep: seconds.
-    run_id: unique per run; sent as `X-Synthetic`, and the seed of `traceparent`.
+    run_id: 32 hexadecimal digits, unique per run; sent as `X-Synthetic`, and as the id of the trace.
     timeout_s: how long the world may take to answer; a check ends itself by it, so that it can say whether
     the target (`fail`) or our own limit (`error`) was the cause. See `deadline_s` for the caller's side.
-    http: opened by `checks.web.exchange.shared_session`. beats: reports for this check, None where nobody
-    takes any in. cleanups: what this check has to clean up, None where nobody keeps that.
+    http: opened by `checks.web.exchange.shared_session`. kept: connections of checks that keep theirs.
+    deadlines: what ends those that wait for too long.
+    beats: reports for this check, None where nobody takes any in. cleanups: what this check has to clean up,
+    None where nobody keeps that. wants_details: whether somebody reads `CheckResult.details`; what is dear to
+    write may be left out otherwise.
     """
 
     http: aiohttp.ClientSession
@@ -176,6 +180,9 @@ class World:
     timeout_s: float = 10.0
     beats: Beats | None = None
     cleanups: Cleanups | None = None
+    wants_details: bool = True
+    kept: Kept = field(default_factory=Kept)
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 class Check(Protocol):

@@ -9,7 +9,7 @@ from checks.blame import blame
 from checks.expressions.values import show
 from checks.model import CheckResult, Outcome, World
 from checks.text import finish, sign
-from checks.web.exchange import RESOLVING
+from checks.web.stages import RESOLVING
 from checks.wire.dial import connect, refuse_address, resolve
 
 ANSWER_BYTES_MAX = 65_536

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -76,9 +77,9 @@ def finish(
     """The result as it may be stored and shown: masked, one line each, within the bounds above."""
     return CheckResult(
         outcome=outcome,
-        because=one_line(mask(because), BECAUSE_CHARS_MAX),
+        because=one_line(mask(because), BECAUSE_CHARS_MAX) if because else "",
         readings=dict(readings),
-        details=tuple(one_line(mask(line), DETAIL_CHARS_MAX) for line in list(details)[:DETAILS_MAX]),
+        details=tuple(one_line(mask(line), DETAIL_CHARS_MAX) for line in islice(details, DETAILS_MAX)),
     )
 
 

@@ -14,7 +14,7 @@ from checks.blame import UNKNOWN_ISSUER, Problem, blame
 from checks.expressions.expression import Expression, compiled
 from checks.model import CheckResult, Outcome, World
 from checks.text import finish, sign
-from checks.web.exchange import RESOLVING
+from checks.web.stages import RESOLVING
 from checks.wire.certificate import DAY_S, facts, first_expiry_s
 from checks.wire.dial import connect, refuse_address, resolve
 from checks.wire.starttls import DIALOGUES, NotOffered

@@ -20,10 +20,12 @@ from checks.expressions.expression import Expression, Judgement, compiled
 from checks.expressions.values import parse_json, show
 from checks.model import CheckResult, Outcome, World
 from checks.text import Mask, finish, sign, telling_values
-from checks.web.exchange import RESOLVING, Stages, blame_exchange, identity, open_session, trace_id
+from checks.web.exchange import blame_exchange, open_session
+from checks.web.messages import identity
 from checks.web.request import refuse_headers, secrets_of, shown_url
-from checks.wire.handshake import WATCHER
+from checks.web.stages import RESOLVING, Stages
 from checks.wire.trust import system_trust
+from checks.wire.watching import WATCHER
 
 MESSAGE_BYTES_MAX = 1_048_576
 CLOSE_S = 0.5  # how long the other side may take to say goodbye
@@ -84,7 +86,7 @@ class WebsocketCheck:
         visit = _Visit(Stages(world.mono_s, world.now_s))
         watching = WATCHER.set(visit.stages)
         try:
-            async with open_session(world, visit.stages) as session:
+            async with open_session(world) as session:
                 problem = await self._visit(session, world, visit)
         finally:
             WATCHER.reset(watching)
@@ -96,7 +98,7 @@ class WebsocketCheck:
             readings=visit.readings(),
             details=(
                 f"{sign(outcome)} {place}  {visit.line()}",
-                f"trace {trace_id(world.run_id)}",
+                f"trace {world.run_id}",
             ),
             mask=self._mask,
         )
@@ -105,7 +107,6 @@ class WebsocketCheck:
         """None if it went as expected; the connection is closed either way."""
         connection = None
         stages = visit.stages
-        stages.begin("total")
         try:
             async with asyncio.timeout(world.timeout_s):
                 connection = await session.ws_connect(
@@ -118,7 +119,7 @@ class WebsocketCheck:
                 )
                 visit.is_open, stages.at = True, "connected, but silent"
                 problem = await self._talk(connection, visit)
-                stages.total_s = visit.spent_s()
+                stages.total_s = stages.spent_s()
                 return problem
         except TimeoutError:
             outcome: Outcome = "error" if stages.at == RESOLVING else "fail"
@@ -168,7 +169,7 @@ class WebsocketCheck:
         return values
 
     def _judge(self, values: Mapping[str, Any], visit: _Visit) -> Judgement:
-        return self._expect.judge({**values, "total": timedelta(seconds=visit.spent_s())})
+        return self._expect.judge({**values, "total": timedelta(seconds=visit.stages.spent_s())})
 
 
 @dataclass(slots=True)
@@ -181,15 +182,11 @@ class _Visit:
     first_message_s: float | None = None
     told: str = ""
 
-    def spent_s(self) -> float:
-        """Seconds since the start."""
-        return self.stages.mono_s() - self.stages.began_s["total"]
-
     def take_message(self) -> None:
         """Count a message."""
         self.messages += 1
         if self.first_message_s is None:
-            self.first_message_s = self.spent_s()
+            self.first_message_s = self.stages.spent_s()
 
     def readings(self) -> dict[str, float]:
         """The stages that happened, if a connection came about."""

@@ -222,6 +222,7 @@ async def wired(
                 heartbeats.beats_for,
                 SelfCheck(settings.self_check.targets, clock),
                 lambda check: cleanups_for(store, plans, check),
+                wants_details=False,
             )
         )
         cleaner = Cleaner(plans=plans, store=store, clock=clock, metrics=metrics, clean=checking.clean)

@@ -17,11 +17,10 @@ from typing import Any, Literal
 
 from cel_expr_python import cel
 
-from checks.blame import Problem
+from checks.blame import Outcome, Problem
 from checks.expressions.cel_ast import Call, Const, Node, children, read
 from checks.expressions.guard import Guard
 from checks.expressions.values import plain, show
-from checks.model import Outcome
 
 TEXT_CHARS_MAX = 2000
 TERMS_SHOWN_MAX = 5
@@ -47,6 +46,9 @@ class Judgement:
         if self.kind == "true":
             return "pass"
         return "error" if self.kind == "too_much" else "fail"
+
+
+_HOLDS = Judgement("true")
 
 
 class Expression:
@@ -97,7 +99,7 @@ class Expression:
             verb = "are absent" if len(look.absent) > 1 else "is absent"
             return Judgement("absent", f"{self.text}: {', '.join(look.absent[:VALUES_SHOWN_MAX])} {verb}")
         if result is True:
-            return Judgement("true")
+            return _HOLDS
         if isinstance(result, _Trouble):
             return Judgement("type_error", self._explain(values, shown) or f"{self.text}: {result.message}")
         if result is not False:
@@ -201,9 +203,11 @@ def _evaluate(program: Any, values: Mapping[str, Any]) -> tuple[Any, bool]:
         value = program.eval(data=values)
     except RuntimeError as error:
         return None, "budget exceeded" in str(error).lower()
-    if value.type() != cel.Type.ERROR:
-        return value.value(), False
-    message = str(value.value()).partition(": ")[2]
+    result = value.value()
+    # An error is neither, so its type, which takes time, need not be asked for.
+    if result is True or result is False or value.type() != cel.Type.ERROR:
+        return result, False
+    message = str(result).partition(": ")[2]
     if "out of range for '" in message or message.startswith("Non-CEL value type"):
         return None, False
     return _Trouble(message), False

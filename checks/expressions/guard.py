@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,11 +54,13 @@ class _Loop:
     """A comprehension: what to look at for each element of `over`."""
 
     variable: str
-    over: Node
-    body: tuple[Node | _Loop, ...]
+    over: _Resolve
+    body: _Plan
 
 
-_Plan = tuple[Node | _Loop, ...]
+# look: where an absent path is noted, None = that is left to another walk.
+_Resolve = Callable[[Scope, Look | None], _Resolved]
+_Plan = tuple[_Resolve | _Loop, ...]
 
 
 class Guard:
@@ -110,7 +112,7 @@ class Guard:
         """
         if isinstance(node, Fold):
             body = self._planned(node.step, names | {node.variable})
-            return (*self._planned(node.over, names), _Loop(node.variable, node.over, body))
+            return (*self._planned(node.over, names), _Loop(node.variable, self._resolver(node.over), body))
         below = tuple(item for child in children(node) for item in self._planned(child, names))
         root, keys = _rooted(node)
         if isinstance(node, Const) or root not in names:
@@ -118,53 +120,73 @@ class Guard:
         if isinstance(node, Select) and node.is_test:
             return self._planned(node.operand, names)
         # The key of an index is a path of its own: json.t[k].
-        return (node, *(item for key in keys for item in self._planned(key, names)))
+        return (self._resolver(node), *(item for key in keys for item in self._planned(key, names)))
 
     def _walk(self, plan: _Plan, scope: Scope, look: Look) -> None:
         for item in plan:
             look.steps += 1
-            if look.is_stopped:
+            if look.steps > STEPS_MAX:
                 return
             if isinstance(item, _Loop):
-                for element in _elements(self._resolve(item.over, scope, None)):
+                for element in _elements(item.over(scope, None)):
                     self._walk(item.body, {**scope, item.variable: element}, look)
-            elif isinstance(found := self._resolve(item, scope, look), _Found):
+            elif isinstance(found := item(scope, look), _Found):
                 look.seen.setdefault(found.path, found.value)
 
-    def _resolve(self, node: Node, scope: Scope, look: Look | None) -> _Resolved:
-        """The value at a path. look: where an absent one is noted, None = leave that to another walk."""
+    def _resolver(self, node: Node) -> _Resolve:
+        """What looks the node up; made once, because it is done with every answer."""
         match node:
             case Ident(name):
-                return scope[name] if name in scope else self._note((name,), name, look)
+                return self._of_name(name)
             case Select(operand, name, False):
-                base = self._resolve(operand, scope, look)
-                if not isinstance(base, _Found):
-                    return base
-                if isinstance(base.value, dict) and name in base.value:
-                    return _Found(base.value[name], f"{base.path}.{name}")
-                return self._note(_static(node), f"{base.path}.{name}", look)
-            case Call("_[_]", (container, key_node)):
-                base = self._resolve(container, scope, look)
-                key = self._resolve(key_node, scope, None)
-                if not isinstance(base, _Found):
-                    return base
-                if not isinstance(key, _Found):
-                    return key if isinstance(key, _Absent) else _OPAQUE
-                return self._index(node, base, key.value, look)
+                return self._of_field(self._resolver(operand), name, _static(node))
+            case Call("_[_]", (container, key)):
+                return self._of_index(self._resolver(container), self._resolver(key), node)
             case Const(value):
-                return _Found(value, "")
-        return _OPAQUE
+                found = _Found(value, "")
+                return lambda scope, look: found
+        return lambda scope, look: _OPAQUE
 
-    def _index(self, node: Call, base: _Found, key: Any, look: Look | None) -> _Resolved:
-        shown = f'{base.path}["{key}"]' if isinstance(key, str) else f"{base.path}[{key}]"
-        match base.value:
-            case list() as items if isinstance(key, int) and 0 <= key < len(items):
-                return _Found(items[key], shown)
-            case dict() as items if isinstance(key, (str, int)) and key in items:
-                return _Found(items[key], shown)
-            case list() if _static(node.args[0]) in self._sized:
-                return _ABSENT
-        return self._note(_static(node), shown, look)
+    def _of_name(self, name: str) -> _Resolve:
+        def resolve(scope: Scope, look: Look | None) -> _Resolved:
+            return scope[name] if name in scope else self._note((name,), name, look)
+
+        return resolve
+
+    def _of_field(self, base_of: _Resolve, name: str, path: Path | None) -> _Resolve:
+        def resolve(scope: Scope, look: Look | None) -> _Resolved:
+            base = base_of(scope, look)
+            if not isinstance(base, _Found):
+                return base
+            if isinstance(base.value, dict) and name in base.value:
+                return _Found(base.value[name], f"{base.path}.{name}")
+            return self._note(path, f"{base.path}.{name}", look)
+
+        return resolve
+
+    def _of_index(self, base_of: _Resolve, key_of: _Resolve, node: Call) -> _Resolve:
+        path = _static(node)
+        has_size = _static(node.args[0]) in self._sized
+
+        def resolve(scope: Scope, look: Look | None) -> _Resolved:
+            base, key = base_of(scope, look), key_of(scope, None)
+            if not isinstance(base, _Found):
+                return base
+            if not isinstance(key, _Found):
+                return key if isinstance(key, _Absent) else _OPAQUE
+            shown = (
+                f'{base.path}["{key.value}"]' if isinstance(key.value, str) else f"{base.path}[{key.value}]"
+            )
+            match base.value:
+                case list() as items if isinstance(key.value, int) and 0 <= key.value < len(items):
+                    return _Found(items[key.value], shown)
+                case dict() as items if isinstance(key.value, (str, int)) and key.value in items:
+                    return _Found(items[key.value], shown)
+                case list() if has_size:
+                    return _ABSENT
+            return self._note(path, shown, look)
+
+        return resolve
 
     def _note(self, path: Path | None, shown: str, look: Look | None) -> _Absent:
         if look is not None and path not in self._excused and shown not in look.absent:

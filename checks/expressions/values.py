@@ -48,7 +48,12 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 def _decoded(body: bytes) -> Any:
     # Of all encodings and marks that `json.loads` knows, only plain UTF-8 begins like this.
     if body[:1] in (b"{", b"[") and body[1:2] != b"\0":
-        return _DECODER.decode(body.decode())
+        text = body.decode()
+        document, end = _DECODER.raw_decode(text)
+        # `decode` would look for the end of the blanks at both ends by regular expressions.
+        if text[end:].strip(" \t\n\r"):
+            raise json.JSONDecodeError("Extra data", text, end)
+        return document
     return json.loads(body, parse_constant=_refuse_constant)
 
 

@@ -12,8 +12,8 @@ from checks.expressions.values import show
 from checks.model import World
 from checks.steps.model import Run, Step, Values, extractors
 from checks.text import is_telling
-from checks.web.exchange import VARIABLES, Answer
 from checks.web.extract import Extractor
+from checks.web.messages import VARIABLES, Answer
 from checks.web.request import Request
 
 CLEAN = "status < 400 || status == 404 || status == 410"  # what is gone already is clean

@@ -16,7 +16,8 @@ from yarl import URL
 from checks.blame import Problem
 from checks.expressions.values import parse_json
 from checks.model import World
-from checks.web.exchange import Answer, Outgoing, exchange, identity
+from checks.web.exchange import exchange
+from checks.web.messages import Answer, Outgoing, identity
 from checks.web.route import Route
 from checks.wire.trust import Tls, system_trust
 

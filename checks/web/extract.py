@@ -8,7 +8,7 @@ from typing import Any
 from checks.expressions.path import JsonPath, NotThere
 from checks.expressions.values import parse_json
 from checks.text import is_telling
-from checks.web.exchange import Answer
+from checks.web.messages import Answer
 
 TEXT_CHARS_MAX = 65_536  # how far a regex looks; Python's engine can be slow and cannot be interrupted
 # A repeated group that itself repeats takes exponential time on text that almost matches.
@@ -50,7 +50,7 @@ class Extractor:
                 raise NotThere(f"the body is not JSON ({error})") from None
             return self._path.find(document)
         if self._header is not None:
-            value = answer.headers.get(self._header)
+            value = answer.headers().get(self._header)
         else:
             assert self._regex is not None
             match = self._regex.search(answer.text()[:TEXT_CHARS_MAX])

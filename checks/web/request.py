@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json as json_module
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from aiohttp.abc import AbstractCookieJar
@@ -20,7 +19,8 @@ from checks.expressions.values import parse_json, show
 from checks.model import World
 from checks.text import is_telling, telling_values
 from checks.web.auth import Auth, NoCredentials
-from checks.web.exchange import Answer, Outgoing, exchange, identity
+from checks.web.exchange import exchange
+from checks.web.messages import Answer, Outgoing, identity, start_of
 from checks.web.route import Route, refuse_route
 from checks.wire.trust import Tls, system_trust
 
@@ -59,6 +59,16 @@ class Graphql:
         if not self.query.strip():
             raise ValueError("query: write a GraphQL document")
         _refuse_unless_json("variables", self.variables)
+
+
+class _Filled(NamedTuple):
+    """A request without placeholders."""
+
+    url: URL
+    headers: Mapping[str, str]
+    cookies: Mapping[str, str]
+    body: bytes | None
+    start: str
 
 
 # URL and body may hold secrets, so the repr tells nothing.
@@ -104,7 +114,9 @@ class Request:
     url: str = field(init=False, repr=False)
     # Method and URL as written, placeholders included, without credentials and query.
     place: str = field(init=False, repr=False)
-    _whole_url: URL | None = field(init=False, repr=False, compare=False)
+    # What is sent, where there is no placeholder to be filled in.
+    _whole: _Filled | None = field(init=False, repr=False, compare=False)
+    _route: Route = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         written = [name for name in METHODS if getattr(self, name) is not None]
@@ -116,7 +128,6 @@ class Request:
         self.method, self.url = written[0].upper(), getattr(self, written[0])
         refuse_url(written[0], self.url)
         self.place = f"{self.method} {shown_url(self.url)}"
-        self._whole_url = None if PLACEHOLDER.search(self.url) else URL(self.url)
         self._refuse_body()
         if self.body_bytes_max < 1:
             raise ValueError("body_bytes_max: write a number of bytes above 0")
@@ -129,9 +140,15 @@ class Request:
         )
         if self.tls is not None and self.url.startswith("http:") and not self.follow_redirects:
             raise ValueError("tls: the URL is plain http; write https")
-        if self.tls is None:
+        self._route = Route(
             # Read now, because it takes longer than the loop should wait.
-            system_trust()
+            tls=system_trust() if self.tls is None else self.tls.current,
+            server_name=None if self.tls is None else self.tls.server_name,
+            proxy=None if self.proxy is None else URL(self.proxy.get_secret_value()),
+            unix_socket=self.unix_socket,
+            resolve=self.resolve,
+        )
+        self._whole = None if self.placeholders() else self._filled({})
 
     def _refuse_body(self) -> None:
         written = [name for name in _BODIES if getattr(self, name) is not None]
@@ -184,8 +201,6 @@ class Request:
         Raises Unfillable for an empty value or a dot segment: `DELETE /orders/` or `DELETE /orders/..`
         would be another request than the one that was written.
         """
-        if self._whole_url is not None:
-            return self._whole_url
 
         def quoted(name: str) -> str:
             text = as_text(values[name])
@@ -244,17 +259,31 @@ class Request:
         the spans of one trace apart. keep_alive: over a connection that was kept, and keep it.
         """
         until_s = world.mono_s() + timeout_s
-        send_once = functools.partial(self._send_once, world, values, jar, step=step, keep_alive=keep_alive)
-        answer = await send_once(timeout_s=timeout_s)
-        if (
-            isinstance(answer, Answer)
-            and answer.status == 401
-            and self.auth is not None
-            and self.auth.renew()
-        ):
-            left_s = until_s - world.mono_s()
-            return await send_once(timeout_s=left_s)
+        try:
+            filled = self._whole or self._filled(values)
+        except Unfillable as error:
+            return Problem("fail", f"{step or self.place}: {error}")
+        sent = Outgoing(
+            method=self.method,
+            url=filled.url,
+            place=step or self.place,
+            headers=filled.headers,
+            cookies=filled.cookies,
+            body=filled.body,
+            ids=identity(world.run_id, step),
+            start=filled.start,
+        )
+        answer = await self._send_once(world, sent, jar, until_s, keep_alive)
+        is_refused = isinstance(answer, Answer) and answer.status == 401
+        if is_refused and self.auth is not None and self.auth.renew():
+            return await self._send_once(world, sent, jar, until_s, keep_alive)
         return answer
+
+    def _filled(self, values: Values) -> _Filled:
+        url, headers = self.filled_url(values), self.filled_headers(values)
+        cookies, body = self.filled_cookies(values), self.filled_body(values)
+        is_bare = self.method == "GET" and body is None and not cookies
+        return _Filled(url, headers, cookies, body, start_of(url, headers) if is_bare else "")
 
     def judge(self, answer: Answer, expect: Expression, extra: Values, place: str) -> Problem | None:
         """None if the answer is as expected. extra: variables beside those of the answer."""
@@ -264,37 +293,20 @@ class Request:
         return _refused_operation(answer, place)
 
     async def _send_once(
-        self,
-        world: World,
-        values: Values,
-        jar: AbstractCookieJar | None,
-        *,
-        timeout_s: float,
-        step: str,
-        keep_alive: bool,
+        self, world: World, sent: Outgoing, jar: AbstractCookieJar | None, until_s: float, keep_alive: bool
     ) -> Answer | Problem:
-        place, began_s = step or self.place, world.mono_s()
-        try:
-            sent = Outgoing(
-                method=self.method,
-                url=self.filled_url(values),
-                place=place,
-                headers={**identity(world.run_id, step), **self.filled_headers(values)},
-                cookies=self.filled_cookies(values),
-                body=self.filled_body(values),
-            )
-        except Unfillable as error:
-            return Problem("fail", f"{place}: {error}")
-        try:
-            route = await self._route()
-        except ValueError as error:
-            return Problem("error", f"{place}: tls.{error}")
+        route = self._route
+        if self.tls is not None:
+            try:
+                route = replace(route, tls=await self.tls.context())
+            except ValueError as error:
+                return Problem("error", f"{sent.place}: tls.{error}")
         if self.auth is not None:
             try:
-                header = await self.auth.header(world, timeout_s=timeout_s)
+                header = await self.auth.header(world, timeout_s=until_s - world.mono_s())
             except NoCredentials as error:
-                return Problem("error", f"{place}: {error}")
-            sent = replace(sent, headers={**sent.headers, "Authorization": header})
+                return Problem("error", f"{sent.place}: {error}")
+            sent = sent._replace(ids={**sent.ids, "Authorization": header})
         return await exchange(
             world,
             route,
@@ -302,17 +314,8 @@ class Request:
             sent,
             body_bytes_max=self.body_bytes_max,
             follow_redirects=self.follow_redirects,
-            timeout_s=timeout_s - (world.mono_s() - began_s),
+            timeout_s=until_s - world.mono_s(),
             keep_alive=keep_alive,
-        )
-
-    async def _route(self) -> Route:
-        return Route(
-            tls=system_trust() if self.tls is None else await self.tls.context(),
-            server_name=None if self.tls is None else self.tls.server_name,
-            proxy=None if self.proxy is None else URL(self.proxy.get_secret_value()),
-            unix_socket=self.unix_socket,
-            resolve=self.resolve,
         )
 
     def _variables(self) -> Values | None:
@@ -372,7 +375,7 @@ def secrets_of(url: str, headers: Mapping[str, SecretStr]) -> list[str]:
 def judge(answer: Answer, expect: Expression, extra: Values, place: str) -> Problem | None:
     """None if the answer is as expected. extra: variables beside those of the answer."""
     values = {**answer.values(expect.names), **extra}
-    if expect.names & {"json", "text", "total"} and answer.body is None:
+    if answer.body is None and expect.names & {"json", "text", "total"}:
         return Problem(
             "error", f"{place}: the body is longer than body_bytes_max; raise it or expect on status"
         )

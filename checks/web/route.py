@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 import ssl
 from dataclasses import dataclass
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
+
+from checks.web.connecting import fixed_connector, socket_connector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +27,16 @@ class Route:
     unix_socket: str | None = None
     resolve: str | None = None
 
+    def is_straight(self) -> bool:
+        """True if it leads to the address that the host's name has."""
+        return self.proxy is None and self.unix_socket is None and self.resolve is None
+
     def connector(self) -> aiohttp.BaseConnector | None:
         """A connector of its own, to be closed after use; None = any connector will do."""
         if self.unix_socket is not None:
-            return aiohttp.UnixConnector(self.unix_socket)
+            return socket_connector(self.unix_socket)
         if self.resolve is not None:
-            return aiohttp.TCPConnector(resolver=_Fixed(self.resolve), use_dns_cache=False)
+            return fixed_connector(self.resolve)
         return None
 
 
@@ -75,29 +79,3 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-class _Fixed(AbstractResolver):
-    """Gives every name the same address."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """See `AbstractResolver.resolve`."""
-        is_6 = ipaddress.ip_address(self._address).version == 6
-        return [
-            ResolveResult(
-                hostname=host,
-                host=self._address,
-                port=port,
-                family=socket.AF_INET6 if is_6 else socket.AF_INET,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST,
-            )
-        ]
-
-    async def close(self) -> None:
-        """Nothing is held."""

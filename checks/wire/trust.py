@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from checks.wire.handshake import Watched
+from checks.wire.watching import Watched
 
 HTTP_1 = ("http/1.1",)
 
@@ -44,6 +44,11 @@ class Tls:
             raise ValueError(f"server_name: {self.server_name!r} is not a host name")
         self._stamps = _stamps(self._files())
         self._context = self._read()
+
+    @property
+    def current(self) -> ssl.SSLContext:
+        """As it was read last."""
+        return self._context
 
     async def context(self) -> ssl.SSLContext:
         """What connections are made with; raises ValueError when changed files cannot be used."""

@@ -7,13 +7,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from checks.databases import DATABASES
 from checks.model import World
+from checks.web.connecting import shared_connector
 from checks.web.exchange import shared_session
+from checks.wire.kept import Kept
 from tests.support.certificates import Authority
 from tests.support.databases import AnyDatabase, server_database, sqlite_database
 
@@ -24,15 +25,16 @@ Serve = Callable[..., Awaitable[str]]
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     """A World on the real loop; `dataclasses.replace` makes variants (databases, timeout_s, sleep)."""
-    async with shared_session(aiohttp.TCPConnector(use_dns_cache=False)) as http:
+    async with shared_session(shared_connector(use_dns_cache=False)) as http, Kept() as kept:
         yield World(
             http=http,
             databases={},
             now_s=time.time,
             mono_s=time.monotonic,
             sleep=asyncio.sleep,
-            run_id="run-1",
+            run_id="run1",
             timeout_s=5.0,
+            kept=kept,
         )
 
 

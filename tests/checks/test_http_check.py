@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -14,7 +14,8 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from checks.http import HttpCheck
 from checks.model import World
-from checks.web.exchange import trace_id
+from checks.web.connecting import shared_connector
+from checks.web.exchange import shared_session
 from tests.checks.conftest import Serve
 from tests.support.servers import free_port
 
@@ -100,13 +101,13 @@ async def test_the_service_can_tell_synthetic_traffic(world: World, serve: Serve
         return web.Response()
 
     url = await serve({"/": keep})
-    result = await built(get=f"{url}/").run(world)
+    run_id = "0af7651916cd43dd8448eb211c80319c"
+    result = await built(get=f"{url}/").run(replace(world, run_id=run_id))
     assert "deploy-watchdog" in seen["User-Agent"]
-    assert seen["X-Synthetic"] == "run-1"
-    version, trace, span, flags = seen["traceparent"].split("-")
-    assert (version, len(trace), len(span), flags) == ("00", 32, 16, "01")
-    assert f"trace {trace_id('run-1')}" in result.details
-    assert trace == trace_id("run-1")
+    # W3C Trace Context (2021) section 3.2.
+    assert re.fullmatch(f"00-{run_id}-[0-9a-f]{{16}}-01", seen["traceparent"])
+    assert seen["X-Synthetic"] == run_id
+    assert f"trace {run_id}" in result.details
 
 
 async def test_every_run_connects_anew(world: World, serve: Serve) -> None:
@@ -129,9 +130,7 @@ async def test_bodies_are_sent_as_written(world: World, serve: Serve) -> None:
         return web.json_response({"type": request.content_type, "body": await request.text()})
 
     url = await serve({"/": echo})
-    expect = (
-        'json.type == "application/json" && json.body == "{\\"sku\\": \\"T-run-1\\", \\"n\\": [1, true]}"'
-    )
+    expect = 'json.type == "application/json" && json.body == "{\\"sku\\": \\"T-run1\\", \\"n\\": [1, true]}"'
     assert (
         await built(post=f"{url}/", json={"sku": "T-{run_id}", "n": [1, True]}, expect=expect).run(world)
     ).outcome == "pass"
@@ -240,8 +239,7 @@ class SilentResolver(AbstractResolver):
 
 
 async def test_a_name_server_that_does_not_answer_is_ours(world: World) -> None:
-    connector = aiohttp.TCPConnector(resolver=SilentResolver())
-    async with aiohttp.ClientSession(connector=connector) as http:
+    async with shared_session(shared_connector(SilentResolver())) as http:
         result = await built(get="http://shop.example/").run(replace(world, http=http, timeout_s=0.2))
     assert (result.outcome, result.because) == (
         "error",

@@ -310,3 +310,21 @@ def test_a_key_with_a_pass_phrase_is_refused_instead_of_asked_for(authority: Aut
     mine = authority.issue("locked", pass_phrase="open-sesame")
     with pytest.raises(ValidationError, match="without a pass phrase"):
         built(**SECURE, tls={"cert_file": str(mine.cert), "key_file": str(mine.key)})
+
+
+async def test_a_verified_connection_is_kept_as_well(world: World, shop: Shop) -> None:
+    tls = {"server_name": "shop.test"}
+    url = f"https://127.0.0.1:{shop.port}/"
+    check = shop.to(get=url, resolve=None, tls=tls, keep_alive=True, expect="status == 200")
+    first, second = await check.run(world), await check.run(world)
+    assert (first.outcome, second.outcome) == ("pass", "pass")
+    assert {"connect_s", "tls_s", "certificate_days"} <= set(first.readings)
+    assert not {"connect_s", "tls_s", "dns_s"} & set(second.readings)
+
+
+async def test_a_kept_connection_is_verified(world: World, shop: Shop) -> None:
+    url, name = f"https://127.0.0.1:{shop.port}/", {"server_name": "other.test"}
+    renamed = await shop.to(get=url, resolve=None, tls=name, keep_alive=True).run(world)
+    assert (renamed.outcome, "certificate" in renamed.because) == ("fail", True)
+    unknown = await built(get=url, keep_alive=True).run(world)
+    assert (unknown.outcome, "certificate" in unknown.because) == ("error", True)

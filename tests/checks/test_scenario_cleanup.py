@@ -14,7 +14,6 @@ from pydantic import TypeAdapter, ValidationError
 from checks.model import Cleanup, DatabaseUnable, World
 from checks.scenario import ScenarioCheck
 from checks.steps.keeping import PENDING_MAX, VALUES_CHARS_MAX
-from checks.web.exchange import trace_id
 from tests.checks.conftest import Serve
 
 NOW = 1_800_000_000.0
@@ -123,7 +122,7 @@ async def test_what_needs_no_answer_is_written_down_before_anything_is_sent(plac
     check = built(place, cleanup=[{"delete": f"{place.url}/runs/{{run_id}}"}])
     assert (await check.run(place.world)).outcome == "pass"
     assert place.log[:2] == ["keep {}", "POST /carts"]
-    assert place.log[-2:] == ["DELETE /runs/run-1", "settle []"]
+    assert place.log[-2:] == ["DELETE /runs/run1", "settle []"]
 
 
 async def test_what_a_wrong_answer_created_is_written_down_too(place: Place) -> None:
@@ -132,7 +131,7 @@ async def test_what_a_wrong_answer_created_is_written_down_too(place: Place) -> 
     check = replace(check)
     place.shop.removes = 500
     assert (await check.run(place.world)).outcome == "fail"
-    assert place.kept.rows["run-1"].steps == (f"DELETE {place.url}/carts/{{cart}}",)
+    assert place.kept.rows["run1"].steps == (f"DELETE {place.url}/carts/{{cart}}",)
 
 
 async def test_a_cleanup_that_failed_is_done_again_under_the_same_run(place: Place) -> None:
@@ -154,8 +153,8 @@ async def test_a_cleanup_that_failed_is_done_again_under_the_same_run(place: Pla
     assert place.kept.rows == {}
     for request in place.shop.requests:
         assert request.headers["User-Agent"] == "deploy-watchdog (synthetic check)"
-        assert request.headers["X-Synthetic"] == "run-1"
-        assert request.headers["traceparent"].split("-")[:2] == ["00", trace_id("run-1")]
+        assert request.headers["X-Synthetic"] == "run1"
+        assert request.headers["traceparent"].split("-")[:2] == ["00", "run1"]
     spans = {(r.method, r.path): r.headers["traceparent"].split("-")[2] for r in place.shop.requests}
     assert len(set(spans.values())) == 5
 
@@ -163,11 +162,11 @@ async def test_a_cleanup_that_failed_is_done_again_under_the_same_run(place: Pla
 async def test_only_what_is_left_is_done_again(place: Place) -> None:
     check = built(place)
     order, cart = (step.place for step in check.cleanup)
-    place.kept.rows["run-1"] = Cleanup(run_id="run-1", steps=(cart,), values={"cart": "c"}, since_at=NOW)
+    place.kept.rows["run1"] = Cleanup(run_id="run1", steps=(cart,), values={"cart": "c"}, since_at=NOW)
     place.shop.removes = 500
-    failed = await check.clean(place.world, place.kept.rows["run-1"])
+    failed = await check.clean(place.world, place.kept.rows["run1"])
     assert failed.outcome == "fail"
-    assert (place.log[0], place.kept.rows["run-1"].steps) == ("DELETE /carts/c", (cart,))
+    assert (place.log[0], place.kept.rows["run1"].steps) == ("DELETE /carts/c", (cart,))
     assert order not in str(place.log)
 
 
@@ -175,7 +174,7 @@ async def test_steps_alike_are_told_apart(place: Place) -> None:
     cleanup = [{"delete": f"{place.url}/x?which={n}"} for n in (1, 2)]
     place.shop.removes = 500
     await built(place, cleanup=cleanup).run(place.world)
-    assert place.kept.rows["run-1"].steps == (f"DELETE {place.url}/x", f"DELETE {place.url}/x (2)")
+    assert place.kept.rows["run1"].steps == (f"DELETE {place.url}/x", f"DELETE {place.url}/x (2)")
 
 
 async def test_a_secret_is_never_written_down_and_what_needs_it_is_said(place: Place) -> None:
@@ -201,7 +200,7 @@ async def test_a_secret_is_never_written_down_and_what_needs_it_is_said(place: P
         f"cleanup DELETE {place.url}/b/{{cart}}: {{token}} was a secret, and is not kept; "
         "give the step an auth of its own"
     )
-    assert place.kept.rows["run-1"].steps == (f"DELETE {place.url}/b/{{cart}}",)
+    assert place.kept.rows["run1"].steps == (f"DELETE {place.url}/b/{{cart}}",)
 
 
 @pytest.mark.parametrize(
@@ -231,15 +230,15 @@ async def test_what_a_cleanup_finds_out_is_used_by_its_next_step_and_found_out_a
     place.shop.removes = 500
     await check.run(place.world)
     places = tuple(step.place for step in check.cleanup)
-    assert place.kept.rows["run-1"].steps == places
-    assert place.kept.rows["run-1"].values == {}
-    assert place.log[-3:-1] == ["DELETE /other", "DELETE /orders/of/run-1-1"]
-    place.kept.rows["run-1"] = replace(place.kept.rows["run-1"], steps=(places[0], places[2]))
+    assert place.kept.rows["run1"].steps == places
+    assert place.kept.rows["run1"].values == {}
+    assert place.log[-3:-1] == ["DELETE /other", "DELETE /orders/of/run1-1"]
+    place.kept.rows["run1"] = replace(place.kept.rows["run1"], steps=(places[0], places[2]))
     place.log.clear()
-    await check.clean(place.world, place.kept.rows["run-1"])
-    assert place.kept.rows["run-1"].steps == (places[0], places[2])
+    await check.clean(place.world, place.kept.rows["run1"])
+    assert place.kept.rows["run1"].steps == (places[0], places[2])
     place.shop.removes = 204
-    assert (await check.clean(place.world, place.kept.rows["run-1"])).outcome == "pass"
+    assert (await check.clean(place.world, place.kept.rows["run1"])).outcome == "pass"
     assert place.kept.rows == {}
 
 
@@ -254,7 +253,7 @@ async def test_what_is_written_of_a_failure_holds_no_secret(place: Place) -> Non
     check = built(place, extract=("token", "$.token"), cleanup=cleanup)
     result = await check.run(place.world)
     assert result.outcome == "fail"
-    assert 'json.token = "***"' in place.kept.rows["run-1"].because
+    assert 'json.token = "***"' in place.kept.rows["run1"].because
     assert "top-secret" not in f"{result}{place.kept.rows}"
 
 
@@ -263,18 +262,18 @@ async def test_a_document_that_holds_a_secret_is_not_written_down(place: Place) 
     check = built(place, extract=("whole", "$"), cleanup=cleanup)
     check.cleanup[0].expect = "false"
     await replace(check).run(place.world)
-    assert place.kept.rows["run-1"].values == {}
+    assert place.kept.rows["run1"].values == {}
 
 
 async def test_a_step_that_is_gone_from_the_configuration_stays_pending(place: Place) -> None:
-    row = Cleanup(run_id="run-1", steps=("DELETE http://old/{x}",), values={"x": 1}, since_at=NOW)
-    place.kept.rows["run-1"] = row
+    row = Cleanup(run_id="run1", steps=("DELETE http://old/{x}",), values={"x": 1}, since_at=NOW)
+    place.kept.rows["run1"] = row
     result = await built(place).clean(place.world, row)
     assert (result.outcome, result.because) == (
         "fail",
         "cleanup DELETE http://old/{x}: is not configured any more",
     )
-    assert place.kept.rows["run-1"].steps == row.steps
+    assert place.kept.rows["run1"].steps == row.steps
 
 
 async def test_nothing_is_created_that_could_not_be_written_down(place: Place) -> None:
@@ -298,7 +297,7 @@ async def test_a_store_that_cannot_note_the_end_has_it_done_again(place: Place) 
     assert (
         "skip noting what was cleaned up (our store cannot be used now): it is done again" in result.details
     )
-    assert place.kept.rows.keys() == {"run-1"}
+    assert place.kept.rows.keys() == {"run1"}
 
 
 async def test_a_store_that_hangs_does_not_hold_the_run(place: Place) -> None:

@@ -168,7 +168,7 @@ async def test_headers_are_sent_and_stay_secret(world: World, url: str) -> None:
     result = await check.run(world)
     assert result.because.endswith('json["x-token"] = "***"')
     assert "open-sesame" not in f"{result}{check!r}"
-    seen = WebsocketCheck(url=f"{url}/headers", expect='json["x-synthetic"] == "run-1"')
+    seen = WebsocketCheck(url=f"{url}/headers", expect='json["x-synthetic"] == "run1"')
     assert (await seen.run(world)).outcome == "pass"
 
 

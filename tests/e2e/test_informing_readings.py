@@ -28,7 +28,7 @@ CHECK = """
     checks:
       home: {{kind: http, get: "http://{address}/{name}", every: 300ms, expect: status == 200{judge}}}
 """
-WORSE = "Worse too, but only informing: home.total s"
+WORSE = "Worse too, but only informing: home.total"
 
 
 class Pages(ThreadingHTTPServer):
@@ -126,7 +126,7 @@ def test_a_reading_that_got_worse_is_told_and_acts_only_where_it_is_named(tmp_pa
 
                 said = evidence(running, seen["informs"]["id"])
                 assert said["home.total_s"]["state"] == "suspect"
-                assert said["home.total_s"]["because"].startswith("Home.total s rose from")
+                assert said["home.total_s"]["because"].startswith("Home.total rose from")
                 assert said["home.total_s"]["because"].endswith("It informs only.")
                 assert WORSE in seen["informs"]["because"]
                 packet = tmp_path / "packet.json"
@@ -136,7 +136,7 @@ def test_a_reading_that_got_worse_is_told_and_acts_only_where_it_is_named(tmp_pa
                 again = running.cli("verdict", "replay", str(packet))
                 assert again.returncode == 0, again.stdout + again.stderr
                 page = running.text(f"/d/{deploys['informs']}")
-                assert "home.total s" in page
+                assert "home.total" in page
                 # The others have no past and nothing is said of them; nor of what stayed as it was.
                 assert set(said) == {"errors", "home", "home.total_s"}
                 assert set(evidence(running, seen["calm"]["id"])) == {"errors", "home"}

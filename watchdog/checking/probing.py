@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from checks.http import HttpCheck
 from checks.model import Check, CheckResult, World
-from checks.web.exchange import Answer
+from checks.web.messages import Answer
 from checks.wire.certificate import DAY_S
 from config.probes import Module
 from watchdog.checking.run import Checker
@@ -132,9 +132,10 @@ def _http(page: _Page, check: HttpCheck, answer: Answer | None, result: CheckRes
     phases = dict.fromkeys(("connect", "processing", "resolve", "tls", "transfer"), 0.0)
     if answer is not None:
         stages = answer.stages
-        length = float(answer.headers.get("content-length", -1))
-        body_bytes = float(stages.body_bytes or 0)
-        status, version, redirects = float(answer.status), answer.version, float(answer.redirects)
+        length = float(answer.fields.get("content-length", -1))
+        body_bytes = stages.body_bytes or 0.0
+        status, redirects = float(answer.status), float(answer.redirects)
+        version = float(answer.version)
         is_secure = answer.is_secure
         failed_by_pattern = result.outcome == "fail" and check.blames(answer) == "content"
         before_s = (stages.dns_s or 0.0) + (stages.connect_s or 0.0) + (stages.tls_s or 0.0)
@@ -166,7 +167,7 @@ def _of_answer(page: _Page, answer: Answer) -> None:
         version = stages.tls_version.replace("TLSv", "TLS ")
         page.add_labelled("probe_tls_version_info", "Version of TLS", "version", {version: 1.0})
     try:
-        changed = parsedate_to_datetime(answer.headers.get("last-modified", ""))
+        changed = parsedate_to_datetime(answer.fields.get("last-modified", ""))
     except ValueError:
         return
     page.add(

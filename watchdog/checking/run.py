@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 
+from checks.deadline import Deadlines
 from checks.model import Beats, CheckResult, Cleanup, Cleanups, Database, World, deadline_s
 from checks.scenario import ScenarioCheck
+from checks.web.connecting import shared_connector
 from checks.web.exchange import shared_session
+from checks.wire.kept import Kept
 from watchdog.checking.selfcheck import SelfCheck
 from watchdog.clock import Clock
 from watchdog.plan import CheckPlan
@@ -26,7 +28,7 @@ class Checker:
     """Runs checks. session: without a limit on connections, or checks that hang would hold up the others.
 
     beats_for: the reports that a check waits for. cleanups_for: what a check still has to clean up.
-    self_check: asked when a check has failed.
+    self_check: asked when a check has failed. wants_details: see `World`.
     """
 
     session: aiohttp.ClientSession
@@ -35,6 +37,9 @@ class Checker:
     beats_for: Callable[[CheckPlan], Beats | None] = lambda plan: None
     self_check: SelfCheck | None = None
     cleanups_for: Callable[[CheckPlan], Cleanups | None] = lambda plan: None
+    wants_details: bool = True
+    kept: Kept = field(default_factory=Kept)
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
     async def run(self, plan: CheckPlan) -> CheckResult:
         """The result of one run, in time, whatever the check does."""
@@ -61,11 +66,14 @@ class Checker:
             timeout_s=plan.timeout_s,
             beats=self.beats_for(plan),
             cleanups=self.cleanups_for(plan),
+            wants_details=self.wants_details,
+            kept=self.kept,
+            deadlines=self.deadlines,
         )
 
     async def _contained(self, plan: CheckPlan, work: Callable[[], Awaitable[CheckResult]]) -> CheckResult:
         try:
-            async with asyncio.timeout(deadline_s(plan.check, plan.timeout_s)):
+            with self.deadlines.within(deadline_s(plan.check, plan.timeout_s)):
                 return await work()
         except TimeoutError:
             # A check ends itself in time; one that did not has said nothing about its target.
@@ -82,7 +90,9 @@ async def checker(
     beats_for: Callable[[CheckPlan], Beats | None] = lambda plan: None,
     self_check: SelfCheck | None = None,
     cleanups_for: Callable[[CheckPlan], Cleanups | None] = lambda plan: None,
+    *,
+    wants_details: bool = True,
 ) -> AsyncIterator[Checker]:
     """A checker with a session of its own."""
-    async with shared_session(aiohttp.TCPConnector(limit=0)) as session:
-        yield Checker(session, databases, clock, beats_for, self_check, cleanups_for)
+    async with shared_session(shared_connector()) as session, Kept() as kept:
+        yield Checker(session, databases, clock, beats_for, self_check, cleanups_for, wants_details, kept)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from checks.dns import VARIABLES as DNS
 from checks.expressions.expression import Expression
 from checks.tls import VARIABLES as TLS
-from checks.web.exchange import VARIABLES as HTTP
+from checks.web.messages import VARIABLES as HTTP
 from checks.websocket import VARIABLES as WEBSOCKET
 from watchdog.importing.peer import NoEquivalent, go_seconds
 

@@ -319,8 +319,8 @@ async def test_the_series_of_a_service_say_what_may_act_and_what_informs(open_si
         *({"name": f"api.r{n}", "kind": "gauge", "unit": "", "bad": None, "acts": False} for n in range(100)),
     ]
     text = (await page(open_site, "/s/checkout")).text
-    assert "home.total s latency a reading of check home yes" in text
-    assert "home.dns s latency a reading of check home no: informs only" in text
+    assert "home.total latency a reading of check home yes" in text
+    assert "home.dns latency a reading of check home no: informs only" in text
     assert "home.body bytes gauge a reading of check home no: not judged, neither direction is worse" in text
     assert "3 more readings are in /api/v1/services." in text
     told["checkout"] = told["checkout"][:3]

@@ -15,7 +15,6 @@ from pydantic import TypeAdapter
 
 from checks.model import CheckResult, Cleanup
 from checks.scenario import ScenarioCheck
-from checks.web.exchange import trace_id
 from tests.support.daemon import ROOT, daemon
 from tests.support.fake_clock import FakeClock
 from tests.support.receivers import Received, Receiver, Reply, in_thread
@@ -89,7 +88,7 @@ def test_what_a_killed_daemon_had_created_is_cleaned_up_after_the_restart(tmp_pa
             (delete,) = [received for received in shop.deletes if received.path == "/orders/o-1"]
             # The service sees it as a part of the run that was cut off.
             assert delete.headers["x-synthetic"] == run_id
-            assert delete.headers["traceparent"].split("-")[1] == trace_id(run_id)
+            assert delete.headers["traceparent"].split("-")[1] == run_id
             assert delete.headers["user-agent"] == "deploy-watchdog (synthetic check)"
             assert "left by an earlier process" in second.log
             assert second.end() < 10

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from checks.expressions.expression import Expression
-from checks.web.exchange import VARIABLES
+from checks.web.messages import VARIABLES
 from watchdog.importing.conditions import OF_DNS, OF_HTTP, OF_TLS, as_cel
 from watchdog.importing.peer import NoEquivalent
 

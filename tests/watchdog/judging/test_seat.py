@@ -287,7 +287,7 @@ def test_readings_are_told_of_from_when_they_got_worse_and_decide_nothing() -> N
     assert (seen.state, plain.state, seat.is_over) == ("healthy", "healthy", True)
     assert [said.series for said in seen.evidence] == ["home.total_s", "load"]
     assert seen.evidence[1] == plain.evidence[0]
-    assert seen.because == f"{plain.because} Worse too, but only informing: home.total s."
+    assert seen.because == f"{plain.because} Worse too, but only informing: home.total."
     packet = seat.packet()
     assert [one["spec"]["name"] for one in packet["series"]] == ["home.total_s", "load"]
     assert differences(packet) == []
