@@ -75,7 +75,7 @@ class _NeverInClear:
 
 @dataclass(slots=True, kw_only=True)
 class Mysql(Server):
-    """A MySQL (8.0 or newer) or MariaDB (10.5 or newer) database.
+    """A MySQL (8.0 or newer) or MariaDB (10.5 or newer) database; it is tested with MariaDB.
 
     dsn: mysql://user:password@host:port/database, with the options ssl-mode (DISABLED, REQUIRED, VERIFY_CA,
     VERIFY_IDENTITY; REQUIRED unless the host is this machine), ssl-ca, ssl-cert and ssl-key. Use a role that
