@@ -18,10 +18,12 @@ _GROWTH = 1.6
 _LONGEST = 2.0 / 3.0  # of the judged ticks
 _LATE = 0.25  # of the judged ticks: later onsets are not this deploy's without better reasons
 _LATE_SHARE = 0.1  # of the budget
+_LATE_MIN = 8  # ticks: of fewer, a burst of a few bad ones is most
 _LATE_EVEN = 6  # late looks of one length at even distances; further ones lie ever further apart
 # Share of the budget by the time at which a look ends: until then, seconds after the deploy.
 _PHASES = ((3600.0, 1.0), (6 * 3600.0, 0.25), (math.inf, 0.125))
 _TAIL_MIN = 10  # ticks; the upper fifth of fewer is one or two samples
+_TAIL_BLIPS = 5  # a blip is no more than its upper fifth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +53,12 @@ def plan_looks(gap: int, judged: int, step_s: float) -> tuple[Look, ...]:
     lengths = [min(shortest, longest)]
     while (following := max(math.floor(lengths[-1] * _GROWTH + 0.5), lengths[-1] + 1)) <= longest:
         lengths.append(following)
-    tail = max(_TAIL_MIN, 3 * blip)
+    tail = max(_TAIL_MIN, _TAIL_BLIPS * blip)
     looks = []
     for length in lengths:
         sees = length >= min(tail, max(lengths)) and length >= _TAIL_MIN
-        delays = [
-            0,
-            *(d for d in _delays(max(length // 2, 1), math.floor(_LATE * judged)) if d + length <= judged),
-        ]
-        for delay in delays:
+        late = _delays(max(length // 2, 1), math.floor(_LATE * judged)) if length >= _LATE_MIN else []
+        for delay in [0, *(d for d in late if d + length <= judged)]:
             first, is_late = gap + delay, delay > 0
             share = _LATE_SHARE if is_late else 1.0 - _LATE_SHARE
             share *= next(part for until_s, part in _PHASES if (first + length) * step_s <= until_s)

@@ -65,6 +65,26 @@ def test_the_shortest_look_is_mostly_not_a_restart() -> None:
         assert level_after(np.sort(window)) == 0.0
 
 
+@pytest.mark.parametrize("step_s", [15.0, 60.0, 300.0])
+def test_a_burst_of_four_ticks_is_not_most_of_a_late_look(step_s: float) -> None:
+    late = [look for look in plan_looks(0, 120, step_s) if look.is_late]
+    assert late
+    for look in late:
+        window = np.zeros(look.length)
+        window[:4] = 100.0
+        assert level_after(np.sort(window)) == 0.0
+
+
+@pytest.mark.parametrize("step_s", [15.0, 60.0, 300.0])
+def test_a_restart_is_not_the_tail_of_a_look(step_s: float) -> None:
+    wide = [look for look in plan_looks(0, 120, step_s) if look.sees_tail]
+    assert wide
+    for look in wide:
+        window = np.zeros(look.length)
+        window[: math.ceil(150.0 / step_s)] = 100.0
+        assert upper(np.sort(window)) == 0.0
+
+
 @given(st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=40), st.floats(0.1, 50.0), st.floats(-1e3, 1e3))
 def test_contrasts_follow_scale_and_offset(values: list[float], scale: float, offset: float) -> None:
     window = np.sort(values)
