@@ -1,9 +1,13 @@
 """`python -m benchmarks.deploybench.calibration --data DIR`: does a budget hold on data it was not made from?
 
-Every recording without a known change is cut at 60 %. Deploys that never happened are placed one watch apart
-in the rest, up to thirty, each judged on the stretch before it that is as long as the 60 %. Counted is how
-many of them exceed their limit, whatever their size: practical limits and the other conditions of a verdict
-are left out.
+Every series that the benchmark did not alter is cut at 60 %: all of a case in which nothing was deployed, of
+the others what lies before the deploy. Deploys that never happened are placed one watch apart in the rest,
+up to thirty, each judged on the stretch before it that is as long as the 60 %. Counted is how many of them
+exceed their limit, whatever their size: practical limits and the other conditions of a verdict are left out.
+
+The cases overlap, so a stretch of a recording is counted once, however many cases hold it: the interval takes
+its trials to be different ones. A stretch that begins an incident that experts marked is no healthy deploy
+and is left out.
 """
 
 from __future__ import annotations
@@ -12,32 +16,52 @@ import argparse
 import importlib
 import os
 import sys
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import stats
 
 from detectors.calibrate import calibrate
-from detectors.model import DeployInterval, JudgeSettings
+from detectors.model import DeployInterval, FloatArray, JudgeSettings
 from detectors.panel import LIMIT, Panel
 from detectors.plan import plan_watch
 from detectors.subject import Subject
-from watchdog.judging.blackbox import metric_of, rows_of
+from watchdog.judging.blackbox import Metric, metric_of, rows_of
 
 BUDGETS = (0.05, 0.01, 0.005)
-FAMILIES = ("n_aa_labelled", "n_aa_unlabelled", "n_aa_ramp", "n_error_aa", "n_error_lowtraffic")
+UNTOUCHED = (
+    "n_aa_labelled",
+    "n_aa_unlabelled",
+    "n_aa_ramp",
+    "n_aa_multi",
+    "n_error_aa",
+    "n_error_lowtraffic",
+)
+ALTERED_BEFORE = ("n_preexisting", "n_heavytail", "n_gaps", "n_counter_reset", "n_constant", "p_step_gaps")
+JOINED = ("n_aa_short", "p_real_petshop", "p_real_sockshop")  # two recordings in one
+INCIDENTS = ("p_real_labelled",)
 _KEPT = 0.6
 _TICKS_MIN = 250
 _WATCH = {60: 45, 300: 36}
 _WATCHES_MAX = 30
+_RUN = 8  # samples in a row that two stretches have in common only if they are the same
+_JUDGED_TOGETHER = 50
 _AT = 1e9
 
-Count = tuple[float, str, float, bool]
+
+@dataclass(frozen=True, slots=True)
+class Placebo:
+    """A deploy that never happened. rows: shape (n, 1 or 2), the calibrated stretch, then the watch."""
+
+    step_s: float
+    metric: Metric
+    rows: FloatArray
 
 
 def main() -> int:
@@ -46,63 +70,102 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the benchmark")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
-    sys.path.insert(0, str(given.data))
-    harness: Any = importlib.import_module("harness")
-    folder = str(given.data / "dev")
-    _, cases, truth = harness.load(folder)
-    places, known = [], set()
-    for i, case in enumerate(cases):
-        same = (truth[case["id"]]["source"], case["t0"], case["n_hist"], case["step_s"])
-        wanted = truth[case["id"]]["family"] in FAMILIES and case["n_hist"] >= _TICKS_MIN
-        if wanted and case["step_s"] in _WATCH and same not in known:
-            known.add(same)
-            places.append(i)
-    parts = [(folder, places[k :: given.jobs]) for k in range(given.jobs)]
-    counts: dict[tuple[str, str, float], list[int]] = defaultdict(lambda: [0, 0])
+    over: Counter[tuple[str, str, float]] = Counter()
+    tried: Counter[tuple[str, str, float]] = Counter()
     with ProcessPoolExecutor(given.jobs) as pool:
-        for part in pool.map(_judge_all, parts):
-            for step, kind, budget, is_over in part:
-                for key in ((f"{step:.0f} s", kind, budget), ("all", "all", budget)):
-                    counts[key][0] += is_over
-                    counts[key][1] += 1
-    for (step_name, kind, budget), (over, of) in sorted(counts.items()):
-        low = stats.beta.ppf(0.05, over, of - over + 1) if over else 0.0
-        high = stats.beta.ppf(0.95, over + 1, of - over)
-        span = f"{over / of:.4f} [{low:.4f}, {high:.4f}]"
-        print(f"{step_name:>6} {kind:<8} allowed {budget:.3f}  found {span}  {over} of {of}")
+        chosen = list(placebos(given.data))
+        judged = pool.map(exceeded, chosen, chunksize=_JUDGED_TOGETHER)
+        for placebo, beyond in zip(chosen, judged, strict=True):
+            for budget in BUDGETS:
+                kind = placebo.metric.specs[0].kind
+                for key in ((f"{placebo.step_s:.0f} s", kind, budget), ("all", "all", budget)):
+                    over[key] += budget in beyond
+                    tried[key] += 1
+    for key, of in sorted(tried.items()):
+        step_name, kind, budget = key
+        low, high = interval(over[key], of)
+        span = f"{over[key] / of:.4f} [{low:.4f}, {high:.4f}]"
+        print(f"{step_name:>6} {kind:<8} allowed {budget:.3f}  found {span}  {over[key]} of {of}")
     return 0
 
 
-def _judge_all(part: tuple[str, list[int]]) -> list[Count]:
-    folder, places = part
+def placebos(data: Path) -> Iterator[Placebo]:
+    """Every placebo of the benchmark's folder; no two of them watch the same samples."""
+    sys.path.insert(0, str(data))
     harness: Any = importlib.import_module("harness")
-    values, cases, _ = harness.load(folder)
-    return [count for i in places for count in _judge(harness, values, cases[i])]
+    values, cases, truth = harness.load(str(data / "dev"))
+    family = {case["id"]: truth[case["id"]]["family"] for case in cases}
+    watched: set[bytes] = set()
+    for case in cases:
+        if family[case["id"]] in INCIDENTS:
+            watched.update(_runs(_after(harness, values, case, 0)[: _WATCH.get(case["step_s"], 0)]))
+    for case in sorted(cases, key=lambda case: family[case["id"]] not in UNTOUCHED):
+        if case["step_s"] not in _WATCH or family[case["id"]] in (*ALTERED_BEFORE, *JOINED):
+            continue
+        step, watch = float(case["step_s"]), _WATCH[case["step_s"]]
+        for k, given in enumerate(harness.header(values, case)["metrics"]):
+            rows = _table(rows_of(given))
+            if len(rows) < _TICKS_MIN:
+                continue
+            if family[case["id"]] in UNTOUCHED:
+                rows = np.concatenate([rows, _after(harness, values, case, k)])
+            metric, kept = metric_of(k, given, step, {}), int(_KEPT * len(rows))
+            for start in range(kept, len(rows) - watch, watch)[:_WATCHES_MAX]:
+                seen = _runs(rows[start : start + watch])
+                if seen and watched.isdisjoint(seen):
+                    watched.update(seen)
+                    yield Placebo(step, metric, rows[start - kept : start + watch])
 
 
-def _judge(harness: Any, values: Any, case: Any) -> Iterator[Count]:
-    step = float(case["step_s"])
-    given = harness.header(values, case)["metrics"][0]
-    metric = metric_of(0, given, step, {})
-    after = [message["values"][0] for message in harness.ticks(values, case)]
-    rows = np.array([metric.row(x) for x in (*rows_of(given), *after)])
+def exceeded(placebo: Placebo) -> list[float]:
+    """The budgets whose limits the watch exceeded."""
+    metric, step = placebo.metric, placebo.step_s
+    rows = np.array([metric.row(row if len(row) > 1 else row[0]) for row in placebo.rows])
+    watch = _WATCH[round(step)]
+    before, after = rows[:-watch], rows[-watch:]
     specs = [replace(spec, ignore_below_rel=0.0, ignore_below_abs=0.0) for spec in metric.specs]
     deploy = DeployInterval(id="placebo", started_at=_AT, finished_at=_AT)
-    kept, watch = int(_KEPT * len(rows)), _WATCH[case["step_s"]]
-    for start in range(kept, len(rows) - watch, watch)[:_WATCHES_MAX]:
-        for budget in BUDGETS:
-            settings = JudgeSettings(false_rollbacks=budget, watch_s=watch * step, warm_up_s=0.0)
-            plan = plan_watch(deploy, settings, step, _AT, kept)
-            subjects = [Subject(spec, rows[start - kept : start], plan) for spec in specs]
-            calibrate(subjects, plan, [], budget, settings.watch_s)
-            panel = Panel([subject.measured() for subject in subjects], plan)
-            samples = np.full((len(specs), 2), np.nan)
-            worst = 0.0
-            for i in range(watch):
-                samples[:, : rows.shape[1]] = rows[start + i]
-                panel.advance(samples, np.zeros((len(specs), 0)))
-                worst = max(worst, float(panel.statistic.max()))
-            yield step, specs[0].kind, budget, worst > LIMIT
+    made = []
+    for budget in BUDGETS:
+        settings = JudgeSettings(false_rollbacks=budget, watch_s=watch * step, warm_up_s=0.0)
+        plan = plan_watch(deploy, settings, step, _AT, len(before))
+        subjects = [Subject(spec, before, plan) for spec in specs]
+        calibrate(subjects, plan, [], budget, settings.watch_s)
+        panel = Panel([subject.measured() for subject in subjects], plan)
+        samples = np.full((len(specs), 2), np.nan)
+        worst = 0.0
+        for row in after:
+            samples[:, : len(row)] = row
+            panel.advance(samples, np.zeros((len(specs), 0)))
+            worst = max(worst, float(panel.statistic.max()))
+        if worst > LIMIT:
+            made.append(budget)
+    return made
+
+
+def interval(over: int, of: int) -> tuple[float, float]:
+    """Exact 5 to 95 % binomial interval (Clopper, Pearson 1934)."""
+    low = stats.beta.ppf(0.05, over, of - over + 1) if over else 0.0
+    return float(low), float(stats.beta.ppf(0.95, over + 1, of - over))
+
+
+def _table(rows: list[Any]) -> FloatArray:
+    """Rows of one value or a pair as a table, shape (n, 1 or 2)."""
+    made = np.array(rows, dtype=np.float64)
+    return made.reshape(len(made), -1)
+
+
+def _after(harness: Any, values: Any, case: Any, place: int) -> FloatArray:
+    """What metric `place` of a case was from the deploy on, shape (n, 1 or 2)."""
+    return _table([message["values"][place] for message in harness.ticks(values, case)])
+
+
+def _runs(rows: FloatArray) -> set[bytes]:
+    """By which a stretch is known again: every run of eight samples in it that are not all the same."""
+    if len(rows) < _RUN:
+        return set()
+    runs = sliding_window_view(rows, _RUN, axis=0)
+    return {run.tobytes() for run in runs if np.ptp(run, axis=-1).any()}
 
 
 if __name__ == "__main__":
