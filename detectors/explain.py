@@ -43,7 +43,9 @@ def _told(subject: Subject, e: Evidence, excuse: Reason, deploy: DeployInterval)
     if e.onset_at is None or not excuse:
         word = "steady" if e.state == "steady" else "not sure"
         found = ""
-        if e.smallest_visible:
+        if e.state == "not_sure" and e.is_present:
+            found = "; it is still there, but no look of this watch tells it from chance"
+        elif e.smallest_visible:
             found = f"; a change of {say.least(subject.spec, e.before, e.smallest_visible)} would be found"
         return f"{name} {word}: {now}, {before} before ({moved}). {needed}{found}."
     verb = "rose" if e.now > e.before else "fell"

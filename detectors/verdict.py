@@ -141,12 +141,9 @@ def _close(
         return "inconclusive", "coverage", f"{text} {missing[0].because}"
     if dark >= _DARK_TICKS:
         return "inconclusive", "coverage", f"No data from any series in the last {dark} steps of the watch."
-    # A statistic that fell back below its threshold while the change is still there is no all-clear.
-    open_end = [
-        t.evidence
-        for s, t in seeing
-        if s.has_crossed and t.evidence.state == "not_sure" and t.evidence.is_present
-    ]
+    # A change that is still there is no all-clear, whether its statistic fell back below the threshold or
+    # no look saw it.
+    open_end = [t.evidence for _, t in seeing if t.evidence.state == "not_sure" and t.evidence.is_present]
     if open_end:
         return "inconclusive", "not_confirmed", open_end[0].because
     gone = [t.evidence for s, t in seeing if t.excuse == "transient" or s.has_crossed]

@@ -20,6 +20,7 @@ from detectors.subject import Subject
 _SHARED_PART = 0.25
 _SHARED_EVIDENCE = 3.0  # log 20
 _NEAR = 3  # ticks by which a shared shock may reach the controls earlier or later
+_NEWEST = 3  # ticks that must show half of what all since the deploy do, or it is over
 _LOOKS_MIN = 3  # ticks before missing data is called blind rather than late
 
 
@@ -78,8 +79,10 @@ def testify(
     least = least_change(spec, effect.before) if effect is not None else 0.0
     by_looks = subject.is_crossed and not subject.is_probe
     is_practical = by_looks or (effect is not None and effect.low > least)
+    smallest = visible(subject, effect)
+    is_contrary = not is_over and not is_dark and _is_contrary(subject, effect, least, smallest)
     is_asked = is_over or subject.has_crossed
-    present = by_looks or (is_asked and effect is not None and is_present(subject, first))
+    present = by_looks or is_contrary or (is_asked and effect is not None and is_present(subject, first))
     if present and is_over and effect is not None and not by_looks:
         # Residuals are cut, counts are not: in a pooled share a short burst of errors outweighs its hour.
         newer = _effect(subject, (first + len(subject.raw)) // 2)
@@ -107,7 +110,7 @@ def testify(
         state = "worse" if subject.acts else "suspect"
     elif is_over or is_shared:
         state = "suspect"
-    elif statistic > 0.5 * LIMIT:
+    elif statistic > 0.5 * LIMIT or is_contrary:
         state = "not_sure"
     times = _times(subject, onset, back)
     newest = len(subject.raw) - 1
@@ -130,7 +133,7 @@ def testify(
         onset_high_at=times[2],
         onset_probability=onset.probability if onset else None,
         shares=onset.shares if onset else {},
-        smallest_visible=visible(subject, effect),
+        smallest_visible=smallest,
         expected_low=band[0],
         expected_high=band[1],
         is_practical=is_practical,
@@ -138,6 +141,20 @@ def testify(
         is_shared=is_shared,
     )
     return Testimony(evidence=replace(made, because=explain(subject, made, excuse, deploy)), excuse=excuse)
+
+
+def _is_contrary(subject: Subject, effect: Effect | None, least: float, smallest: float | None) -> bool:
+    """More failed since the deploy than before, by more than a watch finds, though no look of this one did.
+
+    What begins in the second half of a watch does: the deploy is not blamed for it, nor is it cleared. Only
+    failures are asked for; what else moves within hours would leave one healthy deploy in ten unclear.
+    """
+    if effect is None or smallest is None or not subject.base.is_paired or subject.part.cut is not None:
+        return False
+    if effect.low <= least or effect.size <= smallest:
+        return False
+    newest = _effect(subject, max(len(subject.raw) - _NEWEST, 0))
+    return newest is not None and newest.size >= 0.5 * effect.size
 
 
 def visible(subject: Subject, effect: Effect | None = None) -> float | None:

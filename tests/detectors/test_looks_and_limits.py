@@ -31,7 +31,7 @@ from detectors.contrast import (
 )
 from detectors.controls import Companions, company_of
 from detectors.looks import Look, plan_looks
-from detectors.model import DeployInterval, JudgeSettings
+from detectors.model import DeployInterval, FloatArray, JudgeSettings
 from detectors.past import base_of, columns_of, past_of_counts, past_of_values, rates_before
 from detectors.plan import plan_watch
 from detectors.ruler import joint_limit, make_mark, placebo_origins, season_of
@@ -57,32 +57,29 @@ def test_every_look_lies_inside_the_judged_ticks(judged: int, step_s: float) -> 
     assert len(looks) < 40
 
 
+def _ranked(length: int, bad: int) -> FloatArray:
+    """A stretch with `bad` bad ticks in it, sorted."""
+    return np.sort(np.where(np.arange(length) < bad, 100.0, 0.0))
+
+
 def test_the_shortest_look_is_mostly_not_a_restart() -> None:
     for step_s in (15.0, 60.0, 300.0):
         shortest = min(look.length for look in plan_looks(0, 120, step_s))
-        window = np.zeros(shortest)
-        window[: math.ceil(120.0 / step_s)] = 100.0
-        assert level_after(np.sort(window)) == 0.0
+        assert level_after(_ranked(shortest, math.ceil(120.0 / step_s))) == 0.0
 
 
 @pytest.mark.parametrize("step_s", [15.0, 60.0, 300.0])
 def test_a_burst_of_four_ticks_is_not_most_of_a_late_look(step_s: float) -> None:
     late = [look for look in plan_looks(0, 120, step_s) if look.is_late]
     assert late
-    for look in late:
-        window = np.zeros(look.length)
-        window[:4] = 100.0
-        assert level_after(np.sort(window)) == 0.0
+    assert all(level_after(_ranked(look.length, 4)) == 0.0 for look in late)
 
 
 @pytest.mark.parametrize("step_s", [15.0, 60.0, 300.0])
 def test_a_restart_is_not_the_tail_of_a_look(step_s: float) -> None:
     wide = [look for look in plan_looks(0, 120, step_s) if look.sees_tail]
     assert wide
-    for look in wide:
-        window = np.zeros(look.length)
-        window[: math.ceil(150.0 / step_s)] = 100.0
-        assert upper(np.sort(window)) == 0.0
+    assert all(upper(_ranked(look.length, math.ceil(150.0 / step_s))) == 0.0 for look in wide)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=40), st.floats(0.1, 50.0), st.floats(-1e3, 1e3))
