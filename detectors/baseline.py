@@ -12,8 +12,9 @@ from detectors.model import FloatArray, SeriesSpec
 from detectors.plan import Plan
 from detectors.robust import median, robust_sd
 from detectors.scores import Score, choose_score, clean_pairs, root_deviance
-from detectors.seasonal import Profile, fit_profile
+from detectors.seasonal import COARSE, FINE, Profile, fit_profile
 
+_DAY_S = 86400.0
 _SAMPLES_MIN = 20  # fewer do not give the scale of a continuous series
 _TRIALS_MIN = 50.0  # requests; fewer do not give the level of a ratio
 _EVENTS_WANTED = 30.0  # the level of a rare ratio reaches back until it rests on so many events
@@ -136,7 +137,8 @@ def fit_baseline(spec: SeriesSpec, raw: FloatArray, end_at: FloatArray, plan: Pl
             error = f"only {seen.sum()} of {_SAMPLES_MIN} samples before the deploy"
         elif not seen[max(n - reach, 0) :].sum() >= 0.3 * reach:
             error = f"only {seen[max(n - reach, 0) :].sum()} samples in the {reach} steps before the deploy"
-        found = fit_profile(y, end_at, plan.span)
+        # Fine, or what is left of a steep morning passes for a change that began before the deploy.
+        found = fit_profile(y, end_at, plan.span, FINE if plan.step_s <= _DAY_S / FINE else COARSE)
         if found is not None:
             profile, season = found
         r = _block_residual(y - season, reach)

@@ -9,27 +9,28 @@ import numpy as np
 from detectors.model import FloatArray, IntArray
 
 _DAY_S = 86400.0
-_BINS = 96  # of 15 minutes: fine enough for a morning ramp, wide enough to hold several samples
+FINE, COARSE = 288, 96  # parts of a day: of 5 minutes for a ramp of half an hour, of 15 for its usual shape
 _DAYS_MIN = 3
 _GAIN_MIN = 0.05  # of squared error that the profile must save on days it has not seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Deviation from the level by time of day (UTC), shape (96,), in the scale of the scores."""
+    """Deviation from the level by time of day (UTC), in the scale of the scores: shape (B,), the day in equal
+    parts."""
 
     bins: FloatArray
 
     def at(self, end_at: FloatArray) -> FloatArray:
         """Expected deviation of the steps ending at `end_at` (epoch seconds), linear between bin centres."""
-        return _interpolate(self.bins, *_places(end_at))
+        return _interpolate(self.bins, *_places(end_at, len(self.bins)))
 
 
-def _places(at: FloatArray) -> tuple[IntArray, FloatArray]:
+def _places(at: FloatArray, bins: int) -> tuple[IntArray, FloatArray]:
     """(bin, how far towards the next one, 0 to 1) of each time, by bin centres."""
-    place = (at % _DAY_S) / _DAY_S * _BINS - 0.5
+    place = (at % _DAY_S) / _DAY_S * bins - 0.5
     low = np.floor(place).astype(np.intp)
-    return low % _BINS, place - low
+    return low % bins, place - low
 
 
 def _interpolate(bins: FloatArray, low: IntArray, part: FloatArray) -> FloatArray:
@@ -42,12 +43,15 @@ def _smooth(bins: FloatArray) -> FloatArray:
     return (np.roll(bins, 1, axis=-1) + bins + np.roll(bins, -1, axis=-1)) / 3.0
 
 
-def fit_profile(y: FloatArray, end_at: FloatArray, block: int) -> tuple[Profile, FloatArray] | None:
+def fit_profile(
+    y: FloatArray, end_at: FloatArray, block: int, parts: int = COARSE
+) -> tuple[Profile, FloatArray] | None:
     """The profile, and for each sample the one learned without its day; None if it does not pay.
 
     y: shape (n,), NaN = missing. block: ticks of a watch; what counts is whether the change from one block of
-    this length to the next is better foretold. Days left out because residuals of days learned from are too
-    small, and thresholds made of them too low (reference: leave-one-day-out).
+    this length to the next is better foretold. parts: of a day, none shorter than a step. Days left out
+    because residuals of days learned from are too small, and thresholds made of them too low (reference:
+    leave-one-day-out).
     """
     seen = np.isfinite(y)
     day = np.floor(end_at / _DAY_S).astype(np.intp)
@@ -55,9 +59,9 @@ def fit_profile(y: FloatArray, end_at: FloatArray, block: int) -> tuple[Profile,
     days = int(day.max()) + 1 if day.size else 0
     if days < _DAYS_MIN:
         return None
-    cell = day * _BINS + ((end_at % _DAY_S) / _DAY_S * _BINS).astype(np.intp)
-    count = np.bincount(cell[seen], minlength=days * _BINS).reshape(days, _BINS)
-    total = np.bincount(cell[seen], weights=y[seen], minlength=days * _BINS).reshape(days, _BINS)
+    cell = day * parts + ((end_at % _DAY_S) / _DAY_S * parts).astype(np.intp)
+    count = np.bincount(cell[seen], minlength=days * parts).reshape(days, parts)
+    total = np.bincount(cell[seen], weights=y[seen], minlength=days * parts).reshape(days, parts)
     whole = (count > 0).mean(axis=1) >= 0.8
     if whole.sum() < _DAYS_MIN:
         return None
@@ -71,7 +75,7 @@ def fit_profile(y: FloatArray, end_at: FloatArray, block: int) -> tuple[Profile,
     reach = 3.0 * 1.4826 * np.median(np.abs(table - middle), axis=0)
     table = np.clip(table, middle - reach, middle + reach)
     bins = _smooth(table.mean(axis=0))
-    low, part = _places(end_at)
+    low, part = _places(end_at, parts)
     held_out = _interpolate(bins, low, part)
     for row, i in enumerate(np.flatnonzero(whole)):
         others = (table.sum(axis=0) - table[row]) / (len(table) - 1)

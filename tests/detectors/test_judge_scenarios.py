@@ -83,6 +83,20 @@ def test_what_began_before_the_deploy_is_pre_existing(early: int) -> None:
         assert "regressed" not in came.states
 
 
+def test_a_break_right_after_a_steep_morning_is_not_taken_for_the_morning() -> None:
+    n = 7 * N  # its middle is a quarter of an hour before the deploy
+    hour = (T0 + 60.0 * (np.arange(n + 40) - n)) % 86400.0 / 3600.0
+    since = (hour - T0 % 86400.0 / 3600.0 + 0.25 + 12.0) % 24.0 - 12.0
+    morning = 1.0 + 2.0 / (1.0 + np.exp(-10.0 * since)) - 2.0 / (1.0 + np.exp(-3.0 * (since - 10.0)))
+    for seed in range(5):
+        values = 0.1 * morning * np.exp(0.06 * np.random.default_rng(seed).standard_normal(n + 40))
+        assert watch([(spec("latency"), values[:, None])], n, SETTINGS).verdict.state != "regressed"
+        values[n:] *= 1.5
+        came = watch([(spec("latency"), values[:, None])], n, SETTINGS)
+        assert came.verdict.state == "regressed", came.verdict.because
+        assert _onset_error(came, T0) <= 2.0
+
+
 def test_a_surge_that_also_hits_the_controls_is_shared_and_never_regressed() -> None:
     for seed in range(6):
         rng = np.random.default_rng(seed)
