@@ -2,7 +2,9 @@
 
 A part is taken out of a copy of the source (`parts.toml`), and the copy judges the families in which the
 part should be felt. Counted are the cases it gets right: no rollback where nothing broke, one not before the
-onset where something did, the guilty deploy of several.
+onset where something did, the guilty deploy of several. Families are those of the benchmark, the made-up
+cases (`m_`), and the deploys that never happened on which the budget is tried (`c_`, by kind and step): right
+is one that stays within a limit of 1 %.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import importlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import tomllib
@@ -20,14 +23,17 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from subprocess import PIPE, Popen
+from typing import Any, NamedTuple
 
 from benchmarks.deploybench.made_up import FAMILIES as MADE_UP
-from benchmarks.deploybench.made_up import made_up
+from benchmarks.deploybench.made_up import MadeUp, made_up
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = Path(__file__).with_name("parts.toml")
 _PACKAGES = ("watchdog", "checks", "config", "detectors")
+_PLACEBOS = "c_"
+_BUDGET = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,13 @@ class Part:
     families: tuple[str, ...]
 
 
+class Count(NamedTuple):
+    """Cases that are right, of how many."""
+
+    right: int
+    cases: int
+
+
 def main() -> int:
     """Print a line per part and family; exit 2 when DIR does not hold the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.deploybench.ablation", description=__doc__)
@@ -52,18 +65,17 @@ def main() -> int:
     if not (given.data / "score.py").is_file():
         print(f"error: --data {given.data}: no score.py there", file=sys.stderr)
         return 2
-    sys.path.insert(0, str(given.data))
-    bench = Bench(str(given.data / given.split), given.jobs)
+    bench = Bench(given.data, given.split, given.jobs)
     parts = [p for p in parts_of(PARTS) if not given.only or any(text in p.name for text in given.only)]
     with removed(None) as folder:
-        whole = bench.right(folder, sorted({name for part in parts for name in part.families}))
+        whole = bench.judged(folder, sorted({name for part in parts for name in part.families}))
     print(f"{'without':<48}{'family':<22}{'cases':>6}{'right':>7}{'without':>9}")
     for part in parts:
         with removed(part) as folder:
-            without = bench.right(folder, part.families)
+            without = bench.judged(folder, part.families)
         for family in part.families:
-            of = f"{bench.count(family):>6}{whole[family]:>7}{without[family]:>9}"
-            print(f"{part.name:<48}{family:<22}{of}", flush=True)
+            with_it, of = whole[family]
+            print(f"{part.name:<48}{family:<22}{of:>6}{with_it:>7}{without[family].right:>9}", flush=True)
     return 0
 
 
@@ -89,48 +101,84 @@ def removed(part: Part | None) -> Iterator[Path]:
 
 
 class Bench:
-    """The cases of one split."""
+    """All families: those of one split of the benchmark, the made-up ones, and the placebos."""
 
-    def __init__(self, folder: str, jobs: int) -> None:
-        self._folder, self._jobs = folder, jobs
+    def __init__(self, data: Path, split: str, jobs: int) -> None:
+        sys.path.insert(0, str(data))
+        self._data, self._folder, self._jobs = data, data / split, jobs
         self._score = importlib.import_module("score")
-        lines = (Path(folder) / "cases.jsonl").read_text().splitlines()
-        truth = (Path(folder) / "truth.jsonl").read_text().splitlines()
+        lines = (self._folder / "cases.jsonl").read_text().splitlines()
+        truth = (self._folder / "truth.jsonl").read_text().splitlines()
         family_of = {case["id"]: case["family"] for case in map(json.loads, truth)}
         self._families = [family_of[json.loads(line)["id"]] for line in lines]
 
-    def count(self, family: str) -> int:
-        """Cases of that family."""
-        return len(made_up(family)) if family in MADE_UP else self._families.count(family)
+    def judged(self, source: Path, families: Sequence[str]) -> dict[str, Count]:
+        """How the judge in `source` does, by family."""
+        placebos = [name for name in families if name.startswith(_PLACEBOS)]
+        made_up = [name for name in families if name in MADE_UP]
+        known = [name for name in families if name not in (*placebos, *made_up)]
+        return self._known(source, known) | self._made_up(source, made_up) | self._placebos(source, placebos)
 
-    def right(self, source: Path, families: Sequence[str]) -> dict[str, int]:
-        """Cases that the judge in `source` gets right, by family."""
-        # The interpreter may know an installed copy; the folder named here comes first.
-        command = f"env PYTHONPATH={source} {sys.executable} -P -m watchdog judge"
-        made = {
-            name: _right_of_made_up(self._score.harness, command, name)
-            for name in families
-            if name in MADE_UP
-        }
+    def _known(self, source: Path, families: Sequence[str]) -> dict[str, Count]:
         places = [i for i, family in enumerate(self._families) if family in families]
-        if not places:
-            return made
-        parts = [(self._folder, ("cmd", command), places[k :: self._jobs]) for k in range(self._jobs)]
+        command = f"env PYTHONPATH={_path(source)} {sys.executable} -P -m watchdog judge"
+        parts = [(str(self._folder), ("cmd", command), places[k :: self._jobs]) for k in range(self._jobs)]
         with ProcessPoolExecutor(self._jobs) as pool:
             done = pool.map(self._score.work, [part for part in parts if part[2]])
             results = {result["id"]: result for some in done for result in some}
-        evaluation = self._score.Eval(self._folder, results)
-        return made | {family: _right(evaluation, family) for family in families if family not in MADE_UP}
+        evaluation = self._score.Eval(str(self._folder), results)
+        return {name: Count(_right(evaluation, name), self._families.count(name)) for name in families}
+
+    def _made_up(self, source: Path, families: Sequence[str]) -> dict[str, Count]:
+        counts = {}
+        for name in families:
+            cases = made_up(name)
+            command = [sys.executable, "-P", "-m", "watchdog", "judge"]
+            with subprocess.Popen(
+                command, stdin=PIPE, stdout=PIPE, text=True, env=os.environ | {"PYTHONPATH": _path(source)}
+            ) as judge:
+                counts[name] = Count(sum(_is_right(judge, case) for case in cases), len(cases))
+        return counts
+
+    def _placebos(self, source: Path, families: Sequence[str]) -> dict[str, Count]:
+        module = [sys.executable, "-P", "-m", "benchmarks.deploybench.calibration"]
+        given = ["--data", str(self._data), "--budget", str(_BUDGET), "--jobs", str(self._jobs)]
+        counts = {}
+        for name in families:
+            told = subprocess.run(
+                [*module, name.removeprefix(_PLACEBOS), *given],
+                env=os.environ | {"PYTHONPATH": _path(source)},
+                check=True,
+                stdout=PIPE,
+                text=True,
+            )
+            over, of = told.stdout.splitlines()[-1].split()[-3::2]
+            counts[name] = Count(int(of) - int(over), int(of))
+        return counts
 
 
-def _right_of_made_up(harness: Any, command: str, family: str) -> int:
-    judge = harness.Subprocess(command.split())
-    right = 0
-    for one in made_up(family):
-        at = harness.run_case(judge, one.values, one.case)["confirm"]
-        right += at is None if one.due is None else at is not None and at <= one.due
-    judge.close()
-    return right
+def _path(source: Path) -> str:
+    """Where Python looks first: the interpreter may know an installed copy. The benchmarks are not copied."""
+    return f"{source}{os.pathsep}{ROOT}"
+
+
+def _is_right(judge: Popen[str], case: MadeUp) -> bool:
+    at = None
+    _tell(judge, case.case)
+    for tick in case.ticks:
+        _tell(judge, tick)
+        assert judge.stdout is not None
+        if json.loads(judge.stdout.readline())["confirm"] and at is None:
+            at = tick["i"]
+    if case.due is None or at is None:
+        return at is None and case.due is None
+    return bool(at <= case.due)
+
+
+def _tell(judge: Popen[str], message: Any) -> None:
+    assert judge.stdin is not None
+    judge.stdin.write(json.dumps(message) + "\n")
+    judge.stdin.flush()
 
 
 def _right(evaluation: Any, family: str) -> int:

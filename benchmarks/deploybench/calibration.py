@@ -17,9 +17,10 @@ import importlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +64,35 @@ class Placebo:
     metric: Metric
     rows: FloatArray
 
+    @property
+    def family(self) -> str:
+        """Its kind and step in seconds, as `latency_300`."""
+        return f"{self.metric.specs[0].kind}_{self.step_s:.0f}"
+
 
 def main() -> int:
-    """Print exceedances by step, kind and budget, with exact 5 to 95 % binomial intervals."""
+    """Print exceedances by kind, step and budget, with exact 5 to 95 % binomial intervals."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.deploybench.calibration", description=__doc__)
+    parser.add_argument("only", nargs="*", help="kinds with their step in seconds, as latency_300; else all")
     parser.add_argument("--data", type=Path, required=True, help="folder of the benchmark")
+    parser.add_argument("--budget", type=float, action="append", help="allowed share; can be repeated")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
-    over: Counter[tuple[str, str, float]] = Counter()
-    tried: Counter[tuple[str, str, float]] = Counter()
+    over: Counter[tuple[str, float]] = Counter()
+    tried: Counter[tuple[str, float]] = Counter()
+    budgets = tuple(given.budget or BUDGETS)
+    chosen = [p for p in placebos(given.data) if not given.only or p.family in given.only]
     with ProcessPoolExecutor(given.jobs) as pool:
-        chosen = list(placebos(given.data))
-        judged = pool.map(exceeded, chosen, chunksize=_JUDGED_TOGETHER)
+        judged = pool.map(partial(exceeded, budgets=budgets), chosen, chunksize=_JUDGED_TOGETHER)
         for placebo, beyond in zip(chosen, judged, strict=True):
-            for budget in BUDGETS:
-                kind = placebo.metric.specs[0].kind
-                for key in ((f"{placebo.step_s:.0f} s", kind, budget), ("all", "all", budget)):
+            for budget in budgets:
+                for key in ((placebo.family, budget), ("all", budget)):
                     over[key] += budget in beyond
                     tried[key] += 1
-    for key, of in sorted(tried.items()):
-        step_name, kind, budget = key
-        low, high = interval(over[key], of)
-        span = f"{over[key] / of:.4f} [{low:.4f}, {high:.4f}]"
-        print(f"{step_name:>6} {kind:<8} allowed {budget:.3f}  found {span}  {over[key]} of {of}")
+    for (family, budget), of in sorted(tried.items()):
+        low, high = interval(over[family, budget], of)
+        span = f"{over[family, budget] / of:.4f} [{low:.4f}, {high:.4f}]"
+        print(f"{family:<12} allowed {budget:.3f}  found {span}  {over[family, budget]} of {of}")
     return 0
 
 
@@ -117,7 +124,7 @@ def placebos(data: Path) -> Iterator[Placebo]:
                     yield Placebo(step, metric, rows[start - kept : start + watch])
 
 
-def exceeded(placebo: Placebo) -> list[float]:
+def exceeded(placebo: Placebo, budgets: Sequence[float] = BUDGETS) -> list[float]:
     """The budgets whose limits the watch exceeded."""
     metric, step = placebo.metric, placebo.step_s
     rows = np.array([metric.row(row if len(row) > 1 else row[0]) for row in placebo.rows])
@@ -126,7 +133,7 @@ def exceeded(placebo: Placebo) -> list[float]:
     specs = [replace(spec, ignore_below_rel=0.0, ignore_below_abs=0.0) for spec in metric.specs]
     deploy = DeployInterval(id="placebo", started_at=_AT, finished_at=_AT)
     made = []
-    for budget in BUDGETS:
+    for budget in budgets:
         settings = JudgeSettings(false_rollbacks=budget, watch_s=watch * step, warm_up_s=0.0)
         plan = plan_watch(deploy, settings, step, _AT, len(before))
         subjects = [Subject(spec, before, plan) for spec in specs]

@@ -1,108 +1,257 @@
-"""Made-up cases of what DeployBench has none of, in its own format: steep ramps, hard breaks, uneven shocks.
+"""Made-up cases of what DeployBench has none of, as messages of its protocol.
 
 Each is a week of one-minute history and a watch of 45 minutes, seeded by its place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-_WEEK, _WATCH, _DAY_S = 10_080, 45, 86_400.0
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+_WEEK, _WATCH, _DAY_S, _STEP_S = 10_080, 45, 86_400.0, 60
+_N = _WEEK + _WATCH
 _CASES = 20
 _AT = 1_700_000_000 // 86_400 * 86_400 + 9 * 3600  # 09:00 UTC
+_NOISE = 0.06
+_MIN_EFFECT = {"rel": 0.05, "abs_ratio": 0.002}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeUp:
-    """One case. values, case: as the harness takes them. due: ticks by which it has to be confirmed, counted
-    from the deploy; None where nothing broke."""
+    """One case. case, ticks: its messages. due: ticks by which it has to be confirmed, counted from the
+    deploy; None where nothing broke, or nobody can tell which deploy broke it."""
 
-    values: np.ndarray[Any, Any]
     case: dict[str, Any]
+    ticks: list[dict[str, Any]]
     due: int | None
 
 
 def made_up(family: str) -> list[MadeUp]:
-    """The cases of one family.
-
-    `m_ramp`: healthy deploys in a morning that trebles the latency within half an hour. `m_hard_break`: half
-    of all requests fail from the deploy on; due within two points. `m_shock`: from the deploy on everybody is
-    slower, three controls by 30 %, this service by 40 %: no deploy did that. `m_daily_errors`: errors of 0.5
-    to 3 % by the time of day, and from a deploy at the worst of it on two points more; due in the watch.
-    `m_one_tick`: after the deploy one tick in which four of five requests fail, by chance.
-    """
+    """The cases of one family; what each is like is said by the function that makes it."""
     return [_MAKERS[family](np.random.default_rng([len(family), seed]), seed) for seed in range(_CASES)]
 
 
 def _ramp(rng: np.random.Generator, seed: int) -> MadeUp:
-    n = _WEEK + _WATCH
-    hour = (_AT + 60.0 * (np.arange(n) - _WEEK)) % _DAY_S / 3600.0
-    day = 1.0 + 2.0 / (1.0 + np.exp(-10.0 * (hour - 9.1))) - 2.0 / (1.0 + np.exp(-3.0 * (hour - 19.0)))
-    values = 100.0 * day * np.exp(0.06 * rng.standard_normal(n))
-    metric = {"name": "latency", "kind": "latency", "bad": "up", "x": [0, n]}
-    return MadeUp(values=values, case=_case(f"m_ramp-{seed}", metric), due=None)
+    """Healthy deploys in a morning that trebles the latency within half an hour."""
+    return _latency(f"m_ramp-{seed}", 100.0 * _day() * _noise(rng), due=None)
+
+
+def _ramp_step(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Such a rise a quarter of an hour before the deploy, which makes it slower by half again."""
+    values = 100.0 * _day(8.75) * _noise(rng)
+    values[_WEEK:] *= 1.5
+    return _latency(f"m_ramp_step-{seed}", values, due=_WATCH)
 
 
 def _hard_break(rng: np.random.Generator, seed: int) -> MadeUp:
-    share = np.where(np.arange(_WEEK + _WATCH) < _WEEK, 0.01, 0.5)
+    """Half of all requests fail from the deploy on; due within two points."""
+    share = np.where(np.arange(_N) < _WEEK, 0.01, 0.5)
     return _errors(rng, f"m_hard_break-{seed}", share, due=2)
 
 
-def _errors(rng: np.random.Generator, name: str, share: np.ndarray[Any, Any], *, due: int | None) -> MadeUp:
-    """400 requests a minute, of which that share fails."""
-    n = len(share)
-    requests = rng.poisson(400.0, n)
-    values = np.concatenate([rng.binomial(requests, share), requests]).astype(np.float64)
-    metric = {"name": "errors", "kind": "ratio", "bad": "up", "num": [0, n], "den": [n, n]}
-    return MadeUp(values=values, case=_case(name, metric), due=due)
-
-
 def _daily_errors(rng: np.random.Generator, seed: int) -> MadeUp:
-    minute = np.arange(_WEEK + _WATCH)
-    share = 0.0175 + 0.0125 * np.cos(2.0 * np.pi * (minute - _WEEK) / 1440.0)
+    """Errors of 0.5 to 3 % by the time of day, and from a deploy at the worst of it on two points more."""
+    share = 0.0175 + 0.0125 * np.cos(2.0 * np.pi * (np.arange(_N) - _WEEK) / 1440.0)
     share[_WEEK:] += 0.02
     return _errors(rng, f"m_daily_errors-{seed}", share, due=_WATCH)
 
 
 def _one_tick(rng: np.random.Generator, seed: int) -> MadeUp:
-    share = np.full(_WEEK + _WATCH, 0.01)
+    """After the deploy one tick in which four of five requests fail, by chance."""
+    share = np.full(_N, 0.01)
     share[_WEEK + int(rng.integers(1, 5))] = 0.8
     return _errors(rng, f"m_one_tick-{seed}", share, due=None)
 
 
 def _shock(rng: np.random.Generator, seed: int) -> MadeUp:
-    n = _WEEK + _WATCH
-    shared = np.exp(0.03 * rng.standard_normal(n))
-    rises = np.array([1.4, 1.3, 1.3, 1.3])[:, None]
-    values = 100.0 * shared * np.exp(0.04 * rng.standard_normal((4, n)))
-    values[:, _WEEK:] *= rises
-    metric = {"name": "latency", "kind": "latency", "bad": "up", "x": [0, n]}
-    case = _case(f"m_shock-{seed}", metric)
-    case["controls"] = [{"name": f"c{i}", "x": [i * n, n]} for i in (1, 2, 3)]
-    return MadeUp(values=values.ravel(), case=case, due=None)
+    """From the deploy on all are slower, three controls by 30 %, this service by 40 %: no deploy did that."""
+    shared = np.exp(0.03 * rng.standard_normal(_N))
+    values = 100.0 * shared * np.exp(0.04 * rng.standard_normal((4, _N)))
+    values[:, _WEEK:] *= np.array([1.4, 1.3, 1.3, 1.3])[:, None]
+    return _latency(f"m_shock-{seed}", values[0], controls=list(values[1:]), due=None)
 
 
-def _case(name: str, metric: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _shared_errors(rng: np.random.Generator, seed: int) -> MadeUp:
+    """From the deploy on 3 % of the requests fail instead of 1 %, here and at two other services."""
+    share = np.where(np.arange(_N) < _WEEK, 0.01, 0.03)
+    mine, *others = (_counts(rng, share) for _ in range(3))
+    return _told(f"m_shared_errors-{seed}", "ratio", mine, controls=others, due=None)
+
+
+def _late_step(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Half slower ten minutes after the deploy; due twelve minutes later."""
+    values = 100.0 * _noise(rng)
+    values[_WEEK + 10 :] *= 1.5
+    return _latency(f"m_late_step-{seed}", values, due=22)
+
+
+def _just_before(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Half slower from two to five minutes before the deploy on."""
+    values = 100.0 * _noise(rng)
+    values[_WEEK - int(rng.integers(2, 6)) :] *= 1.5
+    return _latency(f"m_just_before-{seed}", values, due=None)
+
+
+def _risen_before(rng: np.random.Generator, seed: int) -> MadeUp:
+    """A quarter slower from five to fifteen minutes before the deploy on."""
+    values = 100.0 * _noise(rng)
+    values[_WEEK - int(rng.integers(5, 16)) :] *= 1.25
+    return _latency(f"m_risen_before-{seed}", values, due=None)
+
+
+def _burst(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Twice as slow in the first four minutes, then as before."""
+    values = 100.0 * _noise(rng)
+    values[_WEEK : _WEEK + 4] *= 2.0
+    return _latency(f"m_burst-{seed}", values, due=None)
+
+
+def _too_small(rng: np.random.Generator, seed: int) -> MadeUp:
+    """A quiet series, 3 to 4 % slower from the deploy on: seen by anybody, and nothing to roll back for."""
+    values = 100.0 * _noise(rng, 0.005)
+    values[_WEEK:] *= float(rng.uniform(1.03, 1.04))
+    return _latency(f"m_too_small-{seed}", values, due=None)
+
+
+def _in_the_dark(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Two deploys four minutes apart; no data around both of them, and after it half slower."""
+    values = 100.0 * _noise(rng)
+    values[_WEEK:] *= 1.5
+    values[_WEEK - 1 : _WEEK + 6] = np.nan
+    return _latency(f"m_in_the_dark-{seed}", values, deploys=(0, 4), due=None)
+
+
+def _gap_spike(rng: np.random.Generator, seed: int) -> MadeUp:
+    """One slow sample after the deploy, and nothing for five minutes after it."""
+    values = 100.0 * _noise(rng)
+    at = _WEEK + int(rng.integers(0, 4))
+    values[at] *= 3.0
+    values[at + 1 : at + 6] = np.nan
+    return _latency(f"m_gap_spike-{seed}", values, due=None)
+
+
+def _sparse_step(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Little traffic: three of five minutes have no latency. Twice as slow from the deploy on."""
+    values = 100.0 * _noise(rng)
+    values[_WEEK:] *= 2.0
+    values[rng.random(_N) < 0.6] = np.nan
+    return _latency(f"m_sparse_step-{seed}", values, due=_WATCH)
+
+
+def _unrest(rng: np.random.Generator, seed: int) -> MadeUp:
+    """A latency whose unrest doubles every day; the deploy finds it twice as restless again."""
+    size = 0.01 * 2.0 ** (np.arange(_N) / 1440.0)
+    size[_WEEK:] *= 2.0
+    slow = np.zeros(_N)
+    shocks = rng.standard_normal(_N)
+    for i in range(1, _N):
+        slow[i] = 0.95 * slow[i - 1] + 0.3 * shocks[i]
+    return _latency(f"m_unrest-{seed}", 100.0 * np.exp(np.clip(size * slow, -5.0, 5.0)), due=None)
+
+
+def _day(morning: float = 9.1) -> FloatArray:
+    """Three times as much by day; `morning`: hour in the middle of its rise, which takes half an hour."""
+    hour = (_AT + _STEP_S * (np.arange(_N) - _WEEK)) % _DAY_S / 3600.0
+    made: FloatArray = (
+        1.0 + 2.0 / (1.0 + np.exp(-10.0 * (hour - morning))) - 2.0 / (1.0 + np.exp(-3.0 * (hour - 19.0)))
+    )
+    return made
+
+
+def _noise(rng: np.random.Generator, size: float = _NOISE) -> FloatArray:
+    made: FloatArray = np.exp(size * rng.standard_normal(_N))
+    return made
+
+
+def _counts(rng: np.random.Generator, share: FloatArray) -> FloatArray:
+    """400 requests a minute, of which that share fails: shape (n, 2)."""
+    requests = rng.poisson(400.0, len(share))
+    return np.column_stack([rng.binomial(requests, share), requests]).astype(np.float64)
+
+
+def _errors(rng: np.random.Generator, name: str, share: FloatArray, *, due: int | None) -> MadeUp:
+    return _told(name, "ratio", _counts(rng, share), due=due)
+
+
+def _latency(
+    name: str,
+    values: FloatArray,
+    *,
+    due: int | None,
+    controls: Sequence[FloatArray] = (),
+    deploys: Sequence[int] = (0,),
+) -> MadeUp:
+    return _told(name, "latency", values, due=due, controls=controls, deploys=deploys)
+
+
+def _told(
+    name: str,
+    kind: str,
+    values: FloatArray,
+    *,
+    due: int | None,
+    controls: Sequence[FloatArray] = (),
+    deploys: Sequence[int] = (0,),
+) -> MadeUp:
+    """One series as the messages of a case. deploys: ticks, the first being 0."""
+    mine, *beside = [_rows(one) for one in (values, *controls)]
+    case = {
+        "type": "case",
         "id": name,
-        "step_s": 60,
-        "t0": _AT - 60 * _WEEK,
+        "step_s": _STEP_S,
+        "t_start": _AT - _STEP_S * _WEEK,
         "n_hist": _WEEK,
-        "n_post": _WATCH,
-        "metrics": [metric],
-        "controls": [],
-        "deploys": [0],
+        "horizon": _WATCH,
+        "min_effect": _MIN_EFFECT,
+        "deploys": [{"id": "d0", "t": _AT}],
+        "metrics": [{"name": kind, "kind": kind, "bad": "up"} | _history(mine)],
+        "controls": [{"name": f"c{i}"} | _history(one) for i, one in enumerate(beside)],
     }
+    ticks = []
+    for i in range(_WATCH):
+        at = _AT + _STEP_S * i
+        told: dict[str, Any] = {"values": [mine[_WEEK + i]], "controls": [one[_WEEK + i] for one in beside]}
+        if i in deploys[1:]:
+            told["deploy"] = {"id": f"d{deploys.index(i)}", "t": at}
+        ticks.append({"type": "tick", "id": name, "i": i, "t": at} | told)
+    return MadeUp(case=case, ticks=ticks, due=due)
+
+
+def _rows(values: FloatArray) -> list[Any]:
+    """As JSON knows them: a number or a pair for each tick, null where one is missing."""
+    told = values.astype(object)
+    told[np.isnan(values)] = None
+    return list(told.tolist())
+
+
+def _history(rows: list[Any]) -> dict[str, Any]:
+    past = rows[:_WEEK]
+    if isinstance(past[0], list):
+        return {"num": [k for k, _ in past], "den": [n for _, n in past]}
+    return {"history": past}
 
 
 _MAKERS = {
     "m_ramp": _ramp,
+    "m_ramp_step": _ramp_step,
     "m_hard_break": _hard_break,
     "m_shock": _shock,
+    "m_shared_errors": _shared_errors,
     "m_daily_errors": _daily_errors,
     "m_one_tick": _one_tick,
+    "m_late_step": _late_step,
+    "m_just_before": _just_before,
+    "m_risen_before": _risen_before,
+    "m_burst": _burst,
+    "m_too_small": _too_small,
+    "m_in_the_dark": _in_the_dark,
+    "m_gap_spike": _gap_spike,
+    "m_sparse_step": _sparse_step,
+    "m_unrest": _unrest,
 }
 FAMILIES = tuple(_MAKERS)

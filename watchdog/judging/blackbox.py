@@ -80,7 +80,7 @@ class _Case:
         self.past = [
             [m.row(x) for x in rows_of(given)] for m, given in zip(self.metrics, metrics, strict=True)
         ]
-        self.controls = [[_number(x) for x in c["history"]] for c in message.get("controls", [])]
+        self.controls = [[_numbers(x) for x in rows_of(c)] for c in message.get("controls", [])]
         self.end_at = float(first["t"])
         self.judges: dict[str, DeployJudge] = {}
         self._deploys: list[DeployInterval] = []
@@ -95,18 +95,22 @@ class _Case:
             for spec in metric.specs:
                 values = np.array(past).reshape(len(past), spec.width)
                 histories.append(History(spec=spec, values=values, end_at=self.end_at))
-                if self.controls and spec.width == 1:
-                    controls[spec.name] = [
-                        History(spec=beside, values=np.array(kept).reshape(-1, 1), end_at=self.end_at)
-                        for beside, kept in zip(self._beside(spec), self.controls, strict=True)
-                    ]
+                controls[spec.name] = [
+                    History(spec=beside, values=np.array(self.controls[i]), end_at=self.end_at)
+                    for i, beside in self._beside(spec)
+                ]
         for judge in self.judges.values():
             judge.add_deploy(new)
         self.judges[new.id] = DeployJudge(new, self._deploys, histories, self.settings, controls)
         self._deploys.append(new)
 
-    def _beside(self, spec: SeriesSpec) -> list[SeriesSpec]:
-        return [replace(spec, name=f"control{i}/{spec.name}") for i in range(len(self.controls))]
+    def _beside(self, spec: SeriesSpec) -> list[tuple[int, SeriesSpec]]:
+        """The controls of a series: those that are pairs, or single numbers, as it is."""
+        return [
+            (i, replace(spec, name=f"control{i}/{spec.name}"))
+            for i, kept in enumerate(self.controls)
+            if kept and len(kept[0]) == spec.width
+        ]
 
     def tick(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to one tick."""
@@ -116,16 +120,14 @@ class _Case:
         self.end_at = float(message["t"]) + self.step_s
         values: dict[str, FloatArray] = {}
         controls: dict[str, FloatArray] = {}
-        beside = [_number(x) for x in message.get("controls", [])]
+        beside = [_numbers(x) for x in message.get("controls", [])]
         for metric, past, value in zip(self.metrics, self.past, message["values"], strict=True):
             past.append(metric.row(value))
             for spec in metric.specs:
                 values[spec.name] = np.array(past[-1])
-                if spec.width == 1:
-                    named = zip(self._beside(spec), beside, strict=True)
-                    controls |= {other.name: np.array([x]) for other, x in named}
-        for kept, x in zip(self.controls, beside, strict=True):
-            kept.append(x)
+                controls |= {other.name: np.array(beside[i]) for i, other in self._beside(spec)}
+        for kept, row in zip(self.controls, beside, strict=True):
+            kept.append(row)
         return _reply({d: judge.tick(self.end_at, values, controls) for d, judge in self.judges.items()})
 
 
@@ -195,8 +197,13 @@ def metric_of(place: int, given: Mapping[str, Any], step_s: float, least: Mappin
 
 
 def rows_of(given: Mapping[str, Any]) -> list[Any]:
-    """The samples of its history, one value or one pair each."""
+    """The samples of the history of a metric or control, one value or one pair each."""
     return list(zip(given["num"], given["den"], strict=True)) if "num" in given else list(given["history"])
+
+
+def _numbers(value: Any) -> list[float]:
+    """A sample of a control, one number or a pair."""
+    return [_number(x) for x in value] if isinstance(value, (list, tuple)) else [_number(value)]
 
 
 def _number(value: Any) -> float:

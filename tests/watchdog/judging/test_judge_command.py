@@ -155,6 +155,22 @@ def test_a_shock_that_hits_the_controls_too_is_not_confirmed() -> None:
     assert confirmed(answers([case([metric(history)], controls=beside), *ticks])) is None
 
 
+def test_ratios_are_compared_with_controls_that_are_ratios() -> None:
+    rng = np.random.default_rng(9)
+    share = np.where(np.arange(N + H) < N, 0.01, 0.04)
+    den = rng.poisson(300.0, (2, N + H))
+    num = rng.binomial(den, share)
+    mine, other = (
+        {"name": "e", "num": k[:N].tolist(), "den": n[:N].tolist()} for k, n in zip(num, den, strict=True)
+    )
+    mine |= {"kind": "ratio", "bad": "up"}
+    rows = np.stack([num, den], axis=-1)[:, N:].tolist()
+    alone = [tick(i, x) for i, x in enumerate(rows[0])]
+    together = [tick(i, x, controls=[y]) for i, (x, y) in enumerate(zip(*rows, strict=True))]
+    assert confirmed(answers([case([mine]), *alone])) is not None
+    assert confirmed(answers([case([mine], controls=[other]), *together])) is None
+
+
 @pytest.mark.parametrize(
     ("message", "said"),
     [
