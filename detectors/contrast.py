@@ -21,8 +21,10 @@ from detectors.tails import quantile
 
 Kind = Literal["level", "tail", "spread"]
 KINDS: tuple[Kind, ...] = ("level", "tail", "spread")
-SEEN_AFTER = 0.6  # of the ticks of a stretch after the deploy
-SEEN_BEFORE = 0.5
+_SEEN_AFTER = 0.6  # of the samples that a stretch of that length usually holds
+_SEEN_BEFORE = 0.5
+_SEEN_MIN = 5  # samples after the deploy, if there are ticks for them: of fewer a restart is most
+_PIECES = 10
 _ALONE = 1.2
 _CUT = 5  # a fifth of the samples is cut off
 _STRAYS = 1.0  # times its usual size: how far the newer half may lie above the level before it counts
@@ -110,19 +112,35 @@ def carried(y: FloatArray) -> FloatArray:
     return np.where(np.isfinite(result), result, 0.0)
 
 
+def density_of(y: FloatArray) -> float:
+    """Share of the ticks that usually hold a sample, 0 to 1: the median over the tenths of a series since its
+    first sample, so that one long gap does not make a series sparse. Without a sample: 1."""
+    seen = np.isfinite(y)
+    if not seen.any():
+        return 1.0
+    pieces = np.array_split(seen[int(np.argmax(seen)) :], _PIECES)
+    return float(np.median([piece.mean() for piece in pieces if piece.size]))
+
+
+def wanted_after(length: int, density: FloatArray | float) -> FloatArray | float:
+    """Samples that a stretch after the deploy must hold to be compared: most of what it usually holds."""
+    return np.maximum(_SEEN_AFTER * density * length, min(_SEEN_AFTER * length, _SEEN_MIN))
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
     """One series ready to be compared. y: shape (n,), more is worse, NaN = missing; filled: without gaps;
-    seen: how many of the first i samples were seen, shape (n + 1,)."""
+    seen: how many of the first i samples were seen, shape (n + 1,); density: see `density_of`."""
 
     y: FloatArray
     filled: FloatArray
     seen: FloatArray
+    density: float
 
     @classmethod
     def of(cls, y: FloatArray) -> Samples:
         """From the series itself."""
-        return cls(y, carried(y), np.concatenate([[0.0], np.cumsum(np.isfinite(y))]))
+        return cls(y, carried(y), np.concatenate([[0.0], np.cumsum(np.isfinite(y))]), density_of(y))
 
     def window(self, start: IntArray, length: int) -> FloatArray:
         """The stretches that begin at `start`, shape (J,); of shape (J, length), or shorter if condensed."""
@@ -151,7 +169,7 @@ def before(samples: Samples, origins: IntArray, length: int) -> Before:
     """
     start = origins - length
     at = np.flatnonzero(start >= 0)
-    at = at[samples.seen[origins[at]] - samples.seen[start[at]] >= SEEN_BEFORE * length]
+    at = at[samples.seen[origins[at]] - samples.seen[start[at]] >= _SEEN_BEFORE * samples.density * length]
     window = samples.window(start[at], length)
     ranked, newer = np.sort(window, axis=-1), np.sort(_newest(window), axis=-1)
     whole, tail, wide, newest = (np.full(len(origins), np.nan) for _ in range(4))
@@ -193,7 +211,8 @@ def after(samples: Samples, origins: IntArray, look: Look) -> list[FloatArray]:
     first = origins + look.first
     last = first + look.length
     at = np.flatnonzero(last <= len(samples.y))
-    at = at[samples.seen[last[at]] - samples.seen[first[at]] >= SEEN_AFTER * look.length]
+    seen = samples.seen[last[at]] - samples.seen[first[at]]
+    at = at[seen >= wanted_after(look.length, samples.density)]
     ranked = np.sort(samples.window(first[at], look.length), axis=-1)
     made = []
     for measure in (level_after, upper, spread) if look.sees_tail else (level_after,):

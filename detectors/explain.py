@@ -31,6 +31,8 @@ def _told(subject: Subject, e: Evidence, excuse: Reason, deploy: DeployInterval)
     name = say.title(e.series)
     if subject.error:
         return f"{name} is not judged: {subject.error}."
+    if subject.unmeasured and not excuse:
+        return f"{name} is watched for a hard break only: {subject.unmeasured}."
     if e.state == "blind" or e.effect is None or e.before is None or e.now is None:
         ticks = subject.judged or len(subject.raw)
         seen = round(float(subject.seen_ticks()[-ticks:].sum())) if ticks else 0

@@ -17,7 +17,7 @@ from detectors.model import FloatArray, IntArray, SeriesSpec
 from detectors.past import Past, columns_of
 from detectors.plan import Plan
 from detectors.scores import Score, Scores, clean_pairs
-from detectors.tracks import CountTracks, ValueTracks
+from detectors.tracks import CountTracks, Tracks, ValueTracks
 
 LIMIT = 1.0  # what a statistic must exceed: it is counted in what chance is allowed
 _UNLIKE = 0.3  # of a shock that hits all may hit one of them harder
@@ -161,10 +161,20 @@ class Panel:
 
     def smallest_visible(self, i: int) -> float | None:
         """`Tracks.smallest_visible` of series i; None for a probe, and for a series that cannot be judged."""
+        found = self._tracks_of(i)
+        return found[0].smallest_visible(found[1]) if found else None
+
+    def has_looked(self, i: int) -> bool:
+        """`Tracks.has_looked` of series i; False for a probe, and for a series that cannot be judged."""
+        found = self._tracks_of(i)
+        return found is not None and found[0].has_looked(found[1])
+
+    def _tracks_of(self, i: int) -> tuple[Tracks, int] | None:
+        """The tracks that follow series i, and its place among them."""
         for places, tracks in ((self._counts, self._count_tracks), (self._values, self._value_tracks)):
             place = int(np.searchsorted(places, i))
             if place < len(places) and places[place] == i:
-                return tracks.smallest_visible(place)
+                return tracks, place
         return None
 
 

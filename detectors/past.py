@@ -31,6 +31,7 @@ from detectors.ruler import Mark, make_mark, placebo_origins
 
 _DAY_S = 86400.0
 _HISTORY_MIN = 3  # lengths of a look, for it to be taken at all
+_ORIGINS_MIN = 4
 _SCALE_PART = 0.05  # of the s.d. of the last day: contrasts are not believed to be finer than that
 _ROUGH = 1.2  # over the s.d. of a mean of independent samples
 _LEAST_PART = 0.1  # of the smallest change that matters
@@ -57,7 +58,8 @@ class Past:
     marks: None where the past is too short for that contrast. reference: what the contrast starts from, shape
     (M,): a level or tail on the scale of the scores, or a share of events. least: the smallest change that
     matters, shape (M,), in the same unit. last: the last value seen, NaN without one (of events: NaN).
-    trials: usual trials of a tick, for a series of events.
+    density: share of the ticks that usually hold a sample. trials: usual trials of a tick, for a series of
+    events.
     """
 
     marks: tuple[Mark | None, ...]
@@ -65,12 +67,23 @@ class Past:
     least: FloatArray
     last: float = math.nan
     floor: float = 0.0
+    density: float = 1.0
     trials: float = 0.0
 
     @property
     def has_own(self) -> bool:
         """Whether some limit rests on the series' own tail."""
         return any(mark is not None and mark.has_own for mark in self.marks)
+
+    @property
+    def has_looks(self) -> bool:
+        """Whether the past was enough for a look at all."""
+        return any(mark is not None for mark in self.marks)
+
+
+def history_min(length: int) -> int:
+    """Steps of history that a look of that length takes."""
+    return _HISTORY_MIN * length + _ORIGINS_MIN
 
 
 def past_of_values(
@@ -99,7 +112,7 @@ def past_of_values(
     made: dict[Look, list[FloatArray]] = {}
     for c, column in enumerate(columns):
         look = column.look
-        if n < _HISTORY_MIN * look.length + 4:
+        if n < history_min(look.length):
             continue
         if look not in made:
             found = after(samples, origins, look)
@@ -119,7 +132,14 @@ def past_of_values(
     newest = history[max(n - max(look.length for look in looks), 0) :]
     newest = newest[np.isfinite(newest)]
     last = float(newest[-1]) if newest.size else math.nan
-    return Past(marks=tuple(marks), reference=reference, least=smallest, last=last, floor=floor)
+    return Past(
+        marks=tuple(marks),
+        reference=reference,
+        least=smallest,
+        last=last,
+        floor=floor,
+        density=samples.density,
+    )
 
 
 def base_of(samples: Samples, origins: IntArray, length: int, found: FloatArray) -> Before:
@@ -171,7 +191,7 @@ def past_of_counts(
     for c, column in enumerate(columns):
         look = column.look
         # Of events the upper fifth of the ticks says nothing that their sum does not.
-        if column.kind != "level" or n < _HISTORY_MIN * look.length + 4:
+        if column.kind != "level" or n < history_min(look.length):
             continue
         contrast = count_contrast(events, trials, rate, origins, look)
         # Failures have less of a season than requests do; slow requests have all of it.

@@ -17,7 +17,7 @@ from detectors.model import BoolArray, Calibration, FloatArray, SeriesSpec
 from detectors.onset import onset_evidence
 from detectors.panel import LIMIT, Beside, Measured, Panel
 from detectors.parts import Part
-from detectors.past import Past, past_of_counts, past_of_values
+from detectors.past import Past, history_min, past_of_counts, past_of_values
 from detectors.plan import Plan
 from detectors.scores import clean_pairs
 from detectors.tape import Tape
@@ -33,8 +33,9 @@ class Subject:
     times the change exceeds what chance is allowed. bound: log evidence that a probe needs. past, beside:
     what the past says of the series as it is, and with its controls taken off, until it joins a panel. joint,
     beside_joint: what their limits are multiplied by. is_fit: whether its calibration holds (`fitness`).
-    smallest_visible: size on the scale of the scores that a look finds in 80 % of the cases, None without a
-    look. part: which part of which series it is.
+    unmeasured: why its past is not enough for a look, or "". smallest_visible: size on the scale of the
+    scores that a look finds in 80 % of the cases, None without a look. part: which part of which series it
+    is.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Subject:
         self.beside: Past | None = None
         self.joint = self.beside_joint = 1.0
         self.bound = 0.0
+        self.unmeasured = ""
         self.calibration: Calibration = "model"
         self.is_fit = True
         self.smallest_visible: float | None = None
@@ -76,8 +78,10 @@ class Subject:
 
     @property
     def error(self) -> str:
-        """Why this series cannot be judged at all; "" when it can. A probe always can."""
-        return "" if self.is_probe else self.part.error or self.base.error
+        """Why this series cannot be judged at all; "" when it can. A probe always can, and of shares at least
+        a hard break can be told."""
+        unmeasured = "" if self.base.is_paired else self.unmeasured
+        return "" if self.is_probe else self.part.error or self.base.error or unmeasured
 
     @property
     def acts(self) -> bool:
@@ -115,6 +119,12 @@ class Subject:
                 self.beside = past_of_values(left, looks, step, free, self._least_beside, alpha)
         if self.past.has_own:
             self.calibration = "own"
+        if not self.past.has_looks:
+            self.past = self.beside = None
+            self.unmeasured = (
+                f"too little is known of the {len(history)} steps before the deploy; "
+                f"the shortest look takes {history_min(looks[0].length)} without gaps and deploys"
+            )
 
     def measured(self) -> Measured:
         """What a panel needs to follow it."""
@@ -178,6 +188,12 @@ class Subject:
         """Ticks in a row with the statistic beyond its limit."""
         panel, place = self._joined
         return int(panel.crossings[place])
+
+    @property
+    def has_looked(self) -> bool:
+        """Enough was seen since the deploy for one of its looks; a probe is judged run by run."""
+        panel, place = self._joined
+        return self.is_probe or panel.has_looked(place)
 
     @property
     def is_crossed(self) -> bool:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.contrast import (
-    SEEN_AFTER,
     Kind,
     condensed,
     level_after,
@@ -25,6 +24,7 @@ from detectors.contrast import (
     sorted_halves,
     spread,
     upper,
+    wanted_after,
 )
 from detectors.model import BoolArray, FloatArray, IntArray
 from detectors.past import Column, Past
@@ -95,6 +95,10 @@ class Tracks(ABC):
         """See the class."""
         result: FloatArray = self._most_faint / self._joint
         return result
+
+    def has_looked(self, i: int) -> bool:
+        """Whether there was data enough for one of the looks at series i."""
+        return bool((np.isfinite(self._limit[i]) & ~self._is_pending[i]).any())
 
     def smallest_visible(self, i: int) -> float | None:
         """Size that one of the looks at series i finds in 80 % of the cases; None without a look."""
@@ -173,6 +177,7 @@ class ValueTracks(Tracks):
         self._seen = np.zeros((len(pasts), max(room, 1) + 1), np.int32)
         self._last = np.array([p.last for p in pasts])
         self._floor = np.array([p.floor for p in pasts])
+        self._density = np.array([p.density for p in pasts])
 
     def take(self, values: FloatArray, slack: FloatArray | None = None) -> None:
         """The values of the next tick, shape (S,), NaN = missing."""
@@ -194,9 +199,8 @@ class ValueTracks(Tracks):
     def _show(self, rows: IntArray, column: int, length: int, kind: Kind) -> Shown:
         t = self._ticks
         low = max(t - length, 0)
-        is_seen = self._newest_seen[rows] & (
-            (self._seen[rows, t] - self._seen[rows, low]) / length >= SEEN_AFTER
-        )
+        seen = self._seen[rows, t] - self._seen[rows, low]
+        is_seen = self._newest_seen[rows] & (seen >= wanted_after(length, self._density[rows]))
         window = condensed(self._y[rows, low:t])
         reference = self._reference[rows, column]
         ranked = np.sort(window, axis=-1)

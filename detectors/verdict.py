@@ -119,7 +119,7 @@ def _close(
     seeing = [
         (s, t)
         for s, t in able
-        if t.evidence.state != "blind" and s.judged and s.seen_ticks()[s.plan.gap :].any()
+        if t.evidence.state != "blind" and s.has_looked and s.seen_ticks()[s.plan.gap :].any()
     ]
     if judged <= 0 or not seeing:
         why = " ".join(t.evidence.because for _, t in able)

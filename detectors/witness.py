@@ -39,10 +39,21 @@ def coverage(subject: Subject) -> float:
     """
     first = subject.plan.gap if subject.judged else 0
     seen = subject.seen_ticks()[first : subject.plan.span]
-    if not len(seen):
-        return 1.0
-    usual = max(subject.base.density, 0.05) if not subject.is_probe else max(subject.base.density, 0.5)
-    return min(1.0, float(seen.mean()) / usual)
+    return min(1.0, float(seen.mean()) / _usual_density(subject)) if len(seen) else 1.0
+
+
+def _usual_density(subject: Subject) -> float:
+    return max(subject.base.density, 0.5 if subject.is_probe else 0.05)
+
+
+def _is_dark(subject: Subject, share: float, settings: JudgeSettings) -> bool:
+    """So much is missing that what is seen is no fair sample of what happened.
+
+    Of a series that is sparse by nature a few samples more or less come by chance: one s.d. is forgiven.
+    """
+    usual = _usual_density(subject)
+    chance = np.sqrt(max(1.0 - usual, 0.0) / (usual * max(subject.judged, 1)))
+    return subject.judged >= _LOOKS_MIN and bool(share < settings.coverage_min - chance)
 
 
 def testify(
@@ -51,8 +62,7 @@ def testify(
     """The testimony of one series at its newest tick."""
     spec, plan = subject.spec, subject.plan
     share = coverage(subject)
-    # With so much missing, what is seen is no fair sample of what happened.
-    is_dark = subject.judged >= _LOOKS_MIN and share < settings.coverage_min
+    is_dark = _is_dark(subject, share, settings)
     statistic = subject.statistics[-1] if subject.statistics else 0.0
     severe = hard_break(subject) / max(subject.bound, 1e-9)
     is_severe = severe > LIMIT and not is_dark and not subject.is_crossed

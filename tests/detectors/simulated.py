@@ -114,8 +114,12 @@ def watch(
     deploy: DeployInterval | None = None,
     past: Sequence[DeployInterval] = (),
     stop: bool = True,
+    ticks: int | None = None,
 ) -> Watched:
-    """Feed the samples after the n-th of each series; the deploy starts at T0, where the history ends."""
+    """Feed the samples after the n-th of each series; the deploy starts at T0, where the history ends.
+
+    ticks: after so many the watch is closed, else at its end.
+    """
     step = series[0][0].step_s
     deploy = deploy or DeployInterval(id="d", started_at=T0, finished_at=T0 + rollout_s)
     controls = controls or {}
@@ -131,8 +135,7 @@ def watch(
         past,
     )
     first, states = None, []
-    ticks = int((deploy.finished_at - T0 + settings.watch_s) / step)
-    for i in range(ticks):
+    for i in range(ticks or int((deploy.finished_at - T0 + settings.watch_s) / step)):
         verdict = judge.tick(
             T0 + (i + 1) * step,
             {s.name: v[n + i] for s, v in series},

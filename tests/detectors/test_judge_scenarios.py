@@ -84,7 +84,8 @@ def test_what_began_before_the_deploy_is_pre_existing(early: int) -> None:
 
 
 def test_a_break_right_after_a_steep_morning_is_not_taken_for_the_morning() -> None:
-    n = 7 * N  # its middle is a quarter of an hour before the deploy
+    n = 7 * N
+    # Its middle is a quarter of an hour before the deploy.
     hour = (T0 + 60.0 * (np.arange(n + 40) - n)) % 86400.0 / 3600.0
     since = (hour - T0 % 86400.0 / 3600.0 + 0.25 + 12.0) % 24.0 - 12.0
     morning = 1.0 + 2.0 / (1.0 + np.exp(-10.0 * since)) - 2.0 / (1.0 + np.exp(-3.0 * (since - 10.0)))
@@ -152,6 +153,46 @@ def test_zero_requests_are_no_data_either() -> None:
     data = quiet("ratio", np.random.default_rng(0), N + 40)
     data[N:] = 0.0
     assert watch([(spec("ratio"), data)], N, SETTINGS).verdict.state == "blind"
+
+
+def test_a_series_that_is_sparse_by_nature_is_judged_by_what_it_has() -> None:
+    found = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        values = 0.1 * np.exp(0.06 * rng.standard_normal((7 * N + 60, 1)))
+        values[rng.random(len(values)) < 0.6] = np.nan
+        settings = JudgeSettings(watch_s=2700.0)
+        assert watch([(spec("latency"), values)], 7 * N, settings).verdict.state in ("healthy", "blind")
+        values[7 * N :] *= 2.0
+        came = watch([(spec("latency"), values)], 7 * N, settings)
+        assert came.verdict.state != "healthy", came.verdict.because
+        found += came.verdict.state == "regressed"
+    assert found >= 8
+
+
+@pytest.mark.parametrize("history", [25, 40, 60])
+def test_a_history_too_short_for_a_look_clears_nothing(history: int) -> None:
+    rng = np.random.default_rng(history)
+    values = quiet("latency", rng, history + 130)
+    values[history:] *= 2.0
+    came = watch([(spec("latency", step_s=15.0), values)], history, SETTINGS)
+    assert (came.verdict.state, came.verdict.reason) == ("blind", "no_history")
+    assert "the shortest look takes 61" in came.verdict.because
+    for share, said in ((0.02, ("blind", "no_data")), (0.5, ("regressed", "evidence"))):
+        failed = np.concatenate([errors(rng, history, 0.01), errors(rng, 130, share)])
+        came = watch([(spec("ratio", step_s=15.0), failed)], history, SETTINGS)
+        # Half of all requests is a hard break, whatever the past was like.
+        assert (came.verdict.state, came.verdict.reason) == said, came.verdict.because
+
+
+def test_a_watch_that_ends_before_its_first_look_clears_nothing() -> None:
+    judge = watch(
+        [(spec("latency"), quiet("latency", np.random.default_rng(1), N + 40))],
+        N,
+        JudgeSettings(watch_s=2700.0),
+        ticks=4,
+    ).judge
+    assert (judge.verdict.state, judge.verdict.reason) == ("blind", "no_data")
 
 
 def test_series_that_went_missing_never_regress_and_leave_the_others_judged() -> None:

@@ -19,6 +19,7 @@ from detectors.contrast import (
     carried,
     condensed,
     count_contrast,
+    density_of,
     level_after,
     level_before,
     log_ratio,
@@ -27,6 +28,7 @@ from detectors.contrast import (
     trimmed,
     upper,
     value_contrasts,
+    wanted_after,
     with_longer_level,
 )
 from detectors.controls import Companions, company_of
@@ -138,6 +140,17 @@ def test_a_gap_carries_the_last_value_and_too_large_a_gap_hides_the_look() -> No
     level, *rest = value_contrasts(found, base, 1.0)
     assert np.isfinite(level).tolist() == [False, True, False, False]
     assert [np.isfinite(x).tolist() for x in rest] == [np.isfinite(level).tolist()] * 2
+
+
+def test_a_stretch_must_hold_most_of_what_it_usually_holds_and_more_than_a_restart() -> None:
+    y = np.ones(1000)
+    y[:100] = y[300:500] = np.nan
+    assert density_of(y) == 1.0  # a late start and one long gap are no habit
+    y[::2] = np.nan
+    assert density_of(y) == pytest.approx(0.5, abs=0.02)
+    assert density_of(np.full(5, np.nan)) == 1.0
+    assert [float(wanted_after(n, 1.0)) for n in (5, 10, 40)] == [3.0, 6.0, 24.0]
+    assert [float(wanted_after(n, 0.5)) for n in (5, 10, 40)] == [3.0, 5.0, 12.0]
 
 
 def test_counts_are_measured_by_their_deviance_and_no_tick_decides_alone() -> None:
