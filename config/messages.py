@@ -186,7 +186,7 @@ def _belonging(path: Keys, known: Iterable[str], tree: Tree) -> list[str]:
     is_series = len(path) == 4 and path[0] == "services" and path[2] == "series"
     kind = value_at(tree.value, (*path, "kind")) if is_series else None
     # What somebody wrote may be no kind at all, which the mapping's type does not foresee.
-    ways = SELECTORS.get(kind) if isinstance(kind, str) else None  # type: ignore[call-overload]
+    ways = SELECTORS.get(kind) if isinstance(kind, str) else None  # type: ignore[call-overload]  # keys are literals
     if ways is None:
         return keys
     wanted = [key for way in ways for key in way]

@@ -49,7 +49,7 @@ def implicit_tag(node: Node) -> str:
     implicit = (node.style is None, node.style is not None) if isinstance(node, ScalarNode) else (True, False)
     value = node.value if isinstance(node, ScalarNode) else None
     # The stubs leave this method without types.
-    tag: str = _YAML_1_1.resolve(type(node), value, implicit)  # type: ignore[no-untyped-call]
+    tag: str = _YAML_1_1.resolve(type(node), value, implicit)  # type: ignore[no-untyped-call]  # PyYAML has no types
     return tag
 
 

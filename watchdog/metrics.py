@@ -42,7 +42,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         # When each counter began is a second line for every check, and half of the time a page takes: with
         # thousands of checks that is time in which they start late.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
 
         def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
             return Gauge(f"watchdog_{name}", text, labels, registry=self.registry)
