@@ -47,7 +47,9 @@ def _told(subject: Subject, e: Evidence, excuse: Reason, deploy: DeployInterval)
         found = ""
         if e.state == "not_sure" and e.is_present:
             found = "; it is still there, but no look of this watch tells it from chance"
-        elif e.smallest_visible:
+        elif not e.smallest_visible:
+            found = "; no change would surely be found"
+        else:
             found = f"; a change of {say.least(subject.spec, e.before, e.smallest_visible)} would be found"
         return f"{name} {word}: {now}, {before} before ({moved}). {needed}{found}."
     verb = "rose" if e.now > e.before else "fell"

@@ -23,6 +23,7 @@ _NEAR_ZERO = 0.02  # quantile that tells whether a series keeps clear of zero
 _CLEAR = 0.05  # of the median
 _TINY = 0.02  # of the median: smaller values are all alike, so that one zero is no infinity
 _LARGE_COUNT = 25.0
+_NOTHING = 1e-9  # what a transform there and back may leave of zero
 
 
 def root_deviance(k: FloatArray, n: FloatArray, p: FloatArray) -> FloatArray:
@@ -64,15 +65,17 @@ class Score:
         return self.sign * _transformed(self.form, value, self.tiny)
 
     def unit(self, y: float) -> float:
-        """Back from the worse-is-up scale to the unit of the series."""
+        """Back from the worse-is-up scale to the unit of the series. What a logarithm was cut at, or a count
+        rounded to, is 0."""
         y = self.sign * y
         match self.form:
             case "root_count":
-                return max(max(y, 0.0) ** 2 / 4.0 - 0.375, 0.0)
+                count = max(y, 0.0) ** 2 / 4.0 - 0.375
+                return count if count > _NOTHING else 0.0
             case "root":
                 return float(max(y, 0.0) ** 2)
             case "log":
-                return float(np.exp(min(y, 700.0)))
+                return 0.0 if y <= np.log(self.tiny) + _NOTHING else float(np.exp(min(y, 700.0)))
             case _:
                 return y
 

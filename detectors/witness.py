@@ -168,7 +168,8 @@ def _is_contrary(subject: Subject, effect: Effect | None, least: float, smallest
 
 
 def visible(subject: Subject, effect: Effect | None = None) -> float | None:
-    """The effect a watch of this length finds in 80 % of the cases, in the unit of the series."""
+    """The effect a watch of this length finds in 80 % of the cases, in the unit of the series; None without
+    one."""
     if subject.error:
         return None
     level = float(subject.level[0])
@@ -178,7 +179,10 @@ def visible(subject: Subject, effect: Effect | None = None) -> float | None:
     if size is None:
         return None
     if not subject.base.is_paired:
-        size = abs(subject.base.score.unit(level + size) - subject.base.score.unit(level))
+        reached = subject.base.score.unit(level + size)
+        if subject.spec.bad == "down" and reached <= 0.0 and subject.base.score.form != "identity":
+            return None  # not even a fall to nothing would surely stand out
+        size = abs(reached - subject.base.score.unit(level))
     return max(size, least_change(subject.spec, effect.before) if effect is not None else 0.0)
 
 

@@ -184,7 +184,8 @@ def _tell(judge: Popen[str], message: Any) -> None:
 def _right(evaluation: Any, family: str) -> int:
     cases = evaluation.fam[family]
     if family.startswith("o_"):
-        return round(evaluation.overlap(None)["right"] * len(cases))
+        share: float = evaluation.overlap(None)["right"]
+        return round(share * len(cases))
     found = 0
     for case in cases:
         at = evaluation.res[case]["confirm"]

@@ -16,6 +16,7 @@ import argparse
 import importlib
 import os
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -76,6 +77,7 @@ def main() -> int:
     parser.add_argument("only", nargs="*", help="kinds with their step in seconds, as latency_300; else all")
     parser.add_argument("--data", type=Path, required=True, help="folder of the benchmark")
     parser.add_argument("--budget", type=float, action="append", help="allowed share; can be repeated")
+    parser.add_argument("--thin", type=float, default=0.0, help="share of the samples to take away first")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     over: Counter[tuple[str, float]] = Counter()
@@ -83,7 +85,9 @@ def main() -> int:
     budgets = tuple(given.budget or BUDGETS)
     chosen = [p for p in placebos(given.data) if not given.only or p.family in given.only]
     with ProcessPoolExecutor(given.jobs) as pool:
-        judged = pool.map(partial(exceeded, budgets=budgets), chosen, chunksize=_JUDGED_TOGETHER)
+        judged = pool.map(
+            partial(exceeded, budgets=budgets, thin=given.thin), chosen, chunksize=_JUDGED_TOGETHER
+        )
         for placebo, beyond in zip(chosen, judged, strict=True):
             for budget in budgets:
                 for key in ((placebo.family, budget), ("all", budget)):
@@ -124,10 +128,12 @@ def placebos(data: Path) -> Iterator[Placebo]:
                     yield Placebo(step, metric, rows[start - kept : start + watch])
 
 
-def exceeded(placebo: Placebo, budgets: Sequence[float] = BUDGETS) -> list[float]:
-    """The budgets whose limits the watch exceeded."""
+def exceeded(placebo: Placebo, budgets: Sequence[float], thin: float) -> list[float]:
+    """The budgets whose limits the watch exceeded. thin: share of the samples that are taken away."""
     metric, step = placebo.metric, placebo.step_s
     rows = np.array([metric.row(row if len(row) > 1 else row[0]) for row in placebo.rows])
+    chance = np.random.default_rng(zlib.crc32(placebo.rows.tobytes()))
+    rows[chance.random(len(rows)) < thin] = np.nan
     watch = _WATCH[round(step)]
     before, after = rows[:-watch], rows[-watch:]
     specs = [replace(spec, ignore_below_rel=0.0, ignore_below_abs=0.0) for spec in metric.specs]

@@ -17,7 +17,7 @@ from detectors.mixture import log_mixture
 from detectors.model import DeployInterval, JudgeSettings
 from detectors.onset import locate, onset_evidence
 from detectors.plan import plan_watch
-from detectors.scores import choose_score, clean_pairs, root_deviance
+from detectors.scores import Form, Score, choose_score, clean_pairs, root_deviance
 from detectors.seasonal import fit_profile
 from detectors.subject import Subject
 from tests.detectors.simulated import T0, noise, quiet, spec
@@ -65,6 +65,13 @@ def test_every_transform_comes_back() -> None:
     assert choose_score(spec("count"), rng.poisson(400.0, 100).astype(np.float64)).form == "log"
     assert choose_score(spec("count"), rng.poisson(9.0, 100).astype(np.float64)).form == "root_count"
     assert choose_score(spec("rate"), np.array([1.0, -1.0])).form == "identity"
+
+
+@pytest.mark.parametrize("form", ["root_count", "root", "log", "identity"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_nothing_comes_back_as_nothing(form: Form, sign: float) -> None:
+    score = Score(form=form, sign=sign, tiny=0.02)
+    assert score.unit(float(score.of(np.zeros(1))[0])) == 0.0
 
 
 def test_bets_are_a_fair_game_at_the_base_rate() -> None:

@@ -195,6 +195,21 @@ def test_a_watch_that_ends_before_its_first_look_clears_nothing() -> None:
     assert (judge.verdict.state, judge.verdict.reason) == ("blind", "no_data")
 
 
+def test_a_count_too_rare_to_miss_says_that_nothing_would_be_found() -> None:
+    values = np.random.default_rng(1).poisson(0.3, (7 * N + 40, 1)).astype(np.float64)
+    came = watch([(spec("count"), values)], 7 * N, SETTINGS)
+    assert came.verdict.evidence[0].smallest_visible is None
+    assert came.verdict.because.endswith("no change would surely be found.")
+
+
+def test_a_rate_that_falls_to_nothing_is_told_as_nothing() -> None:
+    values = 50.0 + 4.0 * np.random.default_rng(1).standard_normal((7 * N + 40, 1))
+    values[7 * N :] = 0.0
+    came = watch([(spec("rate", bad="down"), values)], 7 * N, SETTINGS)
+    assert came.verdict.state == "regressed"
+    assert " to 0 per s (-100 %, " in came.verdict.because
+
+
 def test_series_that_went_missing_never_regress_and_leave_the_others_judged() -> None:
     rng = np.random.default_rng(2)
     gone, bad = _broken(rng, 0.004, 0.5), _broken(rng, 0.004, 0.05)
