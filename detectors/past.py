@@ -26,14 +26,13 @@ from detectors.contrast import (
 )
 from detectors.looks import Look
 from detectors.model import BoolArray, FloatArray, IntArray
-from detectors.robust import median, robust_sd
+from detectors.robust import median
 from detectors.ruler import Mark, make_mark, placebo_origins
 
 _DAY_S = 86400.0
 _HISTORY_MIN = 3  # lengths of a look, for it to be taken at all
 _ORIGINS_MIN = 4
 _SCALE_PART = 0.05  # of the s.d. of the last day: contrasts are not believed to be finer than that
-_ROUGH = 1.2  # over the s.d. of a mean of independent samples
 _LEAST_PART = 0.1  # of the smallest change that matters
 _GAIN_MIN = 0.03  # of the usual size that a longer stretch before must save
 
@@ -107,7 +106,7 @@ def past_of_values(
         return Past(marks=tuple(marks), reference=reference, least=smallest)
     samples = Samples.of(history)
     origins, places = placebo_origins(n, step_s)
-    floor, rough = _floors(history, samples.filled, step_s, least)
+    floor = _least_scale(history, samples.filled, step_s, least)
     bases: dict[int, Before] = {}
     made: dict[Look, list[FloatArray]] = {}
     for c, column in enumerate(columns):
@@ -124,9 +123,7 @@ def past_of_values(
         if not math.isfinite(base.level[0]):
             continue
         smallest[c] = least(float(base.level[0]))
-        least_scale = max(floor, _ROUGH * rough / math.sqrt(look.length))
-        if column.kind == "spread":
-            least_scale = 0.5 / math.sqrt(look.length)
+        least_scale = 0.5 / math.sqrt(look.length) if column.kind == "spread" else floor
         marks[c] = make_mark(contrast, look, places, free, least_scale, alpha, n)
     # What a gap that begins with the deploy is filled with; not older than the longest look.
     newest = history[max(n - max(look.length for look in looks), 0) :]
@@ -153,17 +150,13 @@ def base_of(samples: Samples, origins: IntArray, length: int, found: FloatArray)
     return two if error[1] < (1.0 - _GAIN_MIN) * error[0] else one
 
 
-def _floors(
+def _least_scale(
     history: FloatArray, filled: FloatArray, step_s: float, least: Callable[[float], float]
-) -> tuple[float, float]:
-    """(least scale of any contrast, s.d. of a sample from one tick to the next)."""
+) -> float:
+    """Least scale of any contrast of levels or tails."""
     day = max(round(_DAY_S / step_s), 1)
-    steps = np.diff(filled)
-    rough = 0.0
-    if steps.size:
-        rough = robust_sd(steps) / math.sqrt(2.0)
     wide = _SCALE_PART * float(np.nanstd(history[-day:])) if np.isfinite(history[-day:]).any() else 0.0
-    return max(wide, _LEAST_PART * least(median(filled[-day:])), 1e-12), rough
+    return max(wide, _LEAST_PART * least(median(filled[-day:])), 1e-12)
 
 
 def past_of_counts(

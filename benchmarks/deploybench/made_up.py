@@ -5,11 +5,12 @@ Each is a week of one-minute history and a watch of 45 minutes, seeded by its pl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import signal
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -31,9 +32,10 @@ class MadeUp:
     due: int | None
 
 
-def made_up(family: str) -> list[MadeUp]:
+def made_up(family: str) -> Iterator[MadeUp]:
     """The cases of one family; what each is like is said by the function that makes it."""
-    return [_MAKERS[family](np.random.default_rng([len(family), seed]), seed) for seed in range(_CASES)]
+    for seed in range(_CASES):
+        yield _MAKERS[family](np.random.default_rng([len(family), seed]), seed)
 
 
 def _ramp(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -52,13 +54,6 @@ def _hard_break(rng: np.random.Generator, seed: int) -> MadeUp:
     """Half of all requests fail from the deploy on; due within two points."""
     share = np.where(np.arange(_N) < _WEEK, 0.01, 0.5)
     return _errors(rng, f"m_hard_break-{seed}", share, due=2)
-
-
-def _daily_errors(rng: np.random.Generator, seed: int) -> MadeUp:
-    """Errors of 0.5 to 3 % by the time of day, and from a deploy at the worst of it on two points more."""
-    share = 0.0175 + 0.0125 * np.cos(2.0 * np.pi * (np.arange(_N) - _WEEK) / 1440.0)
-    share[_WEEK:] += 0.02
-    return _errors(rng, f"m_daily_errors-{seed}", share, due=_WATCH)
 
 
 def _one_tick(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -126,15 +121,6 @@ def _in_the_dark(rng: np.random.Generator, seed: int) -> MadeUp:
     return _latency(f"m_in_the_dark-{seed}", values, deploys=(0, 4), due=None)
 
 
-def _gap_spike(rng: np.random.Generator, seed: int) -> MadeUp:
-    """One slow sample after the deploy, and nothing for five minutes after it."""
-    values = 100.0 * _noise(rng)
-    at = _WEEK + int(rng.integers(0, 4))
-    values[at] *= 3.0
-    values[at + 1 : at + 6] = np.nan
-    return _latency(f"m_gap_spike-{seed}", values, due=None)
-
-
 def _sparse_step(rng: np.random.Generator, seed: int) -> MadeUp:
     """Little traffic: three of five minutes have no latency. Twice as slow from the deploy on."""
     values = 100.0 * _noise(rng)
@@ -147,10 +133,7 @@ def _unrest(rng: np.random.Generator, seed: int) -> MadeUp:
     """A latency whose unrest doubles every day; the deploy finds it twice as restless again."""
     size = 0.01 * 2.0 ** (np.arange(_N) / 1440.0)
     size[_WEEK:] *= 2.0
-    slow = np.zeros(_N)
-    shocks = rng.standard_normal(_N)
-    for i in range(1, _N):
-        slow[i] = 0.95 * slow[i - 1] + 0.3 * shocks[i]
+    slow = signal.lfilter([0.3], [1.0, -0.95], rng.standard_normal(_N))
     return _latency(f"m_unrest-{seed}", 100.0 * np.exp(np.clip(size * slow, -5.0, 5.0)), due=None)
 
 
@@ -242,7 +225,6 @@ _MAKERS = {
     "m_hard_break": _hard_break,
     "m_shock": _shock,
     "m_shared_errors": _shared_errors,
-    "m_daily_errors": _daily_errors,
     "m_one_tick": _one_tick,
     "m_late_step": _late_step,
     "m_just_before": _just_before,
@@ -250,7 +232,6 @@ _MAKERS = {
     "m_burst": _burst,
     "m_too_small": _too_small,
     "m_in_the_dark": _in_the_dark,
-    "m_gap_spike": _gap_spike,
     "m_sparse_step": _sparse_step,
     "m_unrest": _unrest,
 }
