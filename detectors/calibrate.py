@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import numpy as np
+from dataclasses import replace
 
 from detectors.fitness import is_fit
-from detectors.model import BoolArray, DeployInterval
+from detectors.model import DeployInterval
 from detectors.plan import Plan
-from detectors.ruler import joint_limit, placebo_origins
+from detectors.ruler import Origins, joint_limit, placebo_origins
 from detectors.subject import Subject
 
 
-def placebos(plan: Plan, n: int, deploys: Sequence[DeployInterval], watch_s: float) -> BoolArray:
-    """Which origins of a history of n ticks are placebos: those whose watch touches no real deploy or its
-    watch.
+def placebos(plan: Plan, n: int, deploys: Sequence[DeployInterval], watch_s: float) -> Origins:
+    """The origins of a history of n ticks, of which those are placebos whose watch touches no real deploy or
+    its watch.
 
     Incidents without a deploy stay in, since they can happen again.
     """
-    origins, _ = placebo_origins(n, plan.step_s)
-    begin = plan.end_at - (n - origins) * plan.step_s
+    origins = placebo_origins(n, plan.step_s, plan.end_at + plan.zone_s)
+    begin = plan.end_at - (n - origins.at) * plan.step_s
     end = begin + plan.span * plan.step_s
-    free = np.ones(len(origins), dtype=np.bool_)
+    free = origins.free.copy()
     for deploy in deploys:
         free &= (end <= deploy.started_at) | (begin >= deploy.finished_at + watch_s)
-    return free
+    return replace(origins, free=free)
 
 
 def calibrate(
@@ -46,12 +45,12 @@ def calibrate(
     judged = [s for s in subjects if not s.error and not s.is_probe]
     able = [s for s in judged if s.spec.acts]
     share = alpha * _series(able) / count
-    free: dict[int, BoolArray] = {}
+    origins: dict[int, Origins] = {}
     for subject in judged:
         n = len(subject.base.raw)
-        if n not in free:
-            free[n] = placebos(plan, n, deploys, watch_s)
-        subject.measure(free[n], share if subject.spec.acts else alpha)
+        if n not in origins:
+            origins[n] = placebos(plan, n, deploys, watch_s)
+        subject.measure(origins[n], share if subject.spec.acts else alpha)
         subject.is_fit = subject.past is None or is_fit(subject.past)
     able, idle = [s for s in judged if s.acts], [s for s in judged if not s.acts]
     alone = [[s for s in idle if s.part.whole.name == name] for name in {s.part.whole.name: 0 for s in idle}]

@@ -93,7 +93,8 @@ class JudgeSettings:
     looks of one watch. watch_s: judged time after the deploy finished. warm_up_s: time after finished in
     which a restart blip is expected. onset_probability_min: least P(onset in or after the deploy).
     share_min: least share of this deploy among overlapping ones. coverage_min: least share of expected
-    samples (and of expected series) for a verdict.
+    samples (and of expected series) for a verdict. zone_s: by how much the clocks of the service are before
+    UTC, which says when its weekend is.
     """
 
     false_rollbacks: float = 1 / 200
@@ -102,6 +103,7 @@ class JudgeSettings:
     onset_probability_min: float = 0.1
     share_min: float = 0.8
     coverage_min: float = 0.8
+    zone_s: float = 0.0
 
 
 Calibration = Literal["own", "model"]

@@ -25,9 +25,9 @@ from detectors.contrast import (
     with_longer_level,
 )
 from detectors.looks import Look
-from detectors.model import BoolArray, FloatArray, IntArray
+from detectors.model import FloatArray, IntArray
 from detectors.robust import median
-from detectors.ruler import Mark, make_mark, placebo_origins
+from detectors.ruler import Mark, Origins, make_mark
 
 _DAY_S = 86400.0
 _HISTORY_MIN = 3  # lengths of a look, for it to be taken at all
@@ -89,14 +89,14 @@ def past_of_values(
     history: FloatArray,
     looks: Sequence[Look],
     step_s: float,
-    free: BoolArray,
+    origins: Origins,
     least: Callable[[float], float],
     alpha: float,
 ) -> Past:
     """The past of a series on the worse-is-up scale.
 
-    history: shape (n,), NaN = missing. free: origins that are placebos, as `placebo_origins` gives them.
-    least: the smallest rise that matters, from the level before. alpha: what all looks may spend.
+    history: shape (n,), NaN = missing. origins: of a history of that length (`placebo_origins`). least: the
+    smallest rise that matters, from the level before. alpha: what all looks may spend.
     """
     columns, n = columns_of(looks), len(history)
     marks: list[Mark | None] = [None] * len(columns)
@@ -105,7 +105,6 @@ def past_of_values(
     if not seen.size:
         return Past(marks=tuple(marks), reference=reference, least=smallest)
     samples = Samples.of(history)
-    origins, places = placebo_origins(n, step_s)
     floor = _least_scale(history, samples.filled, step_s, least)
     bases: dict[int, Before] = {}
     made: dict[Look, list[FloatArray]] = {}
@@ -114,9 +113,9 @@ def past_of_values(
         if n < history_min(look.length):
             continue
         if look not in made:
-            found = after(samples, origins, look)
+            found = after(samples, origins.at, look)
             if look.length not in bases:
-                bases[look.length] = base_of(samples, origins, look.length, found[0])
+                bases[look.length] = base_of(samples, origins.at, look.length, found[0])
             made[look] = value_contrasts(found, bases[look.length], floor)
         base, contrast = bases[look.length], made[look][KINDS.index(column.kind)]
         reference[c] = getattr(base, column.kind)[0]
@@ -124,7 +123,7 @@ def past_of_values(
             continue
         smallest[c] = least(float(base.level[0]))
         least_scale = 0.5 / math.sqrt(look.length) if column.kind == "spread" else floor
-        marks[c] = make_mark(contrast, look, places, free, least_scale, alpha, n)
+        marks[c] = make_mark(contrast, look, origins, least_scale, alpha, n)
     # What a gap that begins with the deploy is filled with; not older than the longest look.
     newest = history[max(n - max(look.length for look in looks), 0) :]
     newest = newest[np.isfinite(newest)]
@@ -164,7 +163,7 @@ def past_of_counts(
     trials: FloatArray,
     looks: Sequence[Look],
     step_s: float,
-    free: BoolArray,
+    origins: Origins,
     least: Callable[[float], float],
     alpha: float,
     *,
@@ -172,23 +171,22 @@ def past_of_counts(
 ) -> Past:
     """The past of a series of bad events among trials.
 
-    events, trials: shape (n,), 0 of 0 = missing. free, alpha: as for `past_of_values`. least: the smallest
+    events, trials: shape (n,), 0 of 0 = missing. origins, alpha: as for `past_of_values`. least: the smallest
     rise of the share that matters, from the share before. has_season: what other days make of the contrast
     is taken off, if that foretells it.
     """
     columns, n = columns_of(looks), len(events)
     marks: list[Mark | None] = [None] * len(columns)
     reference, smallest = np.full(len(columns), np.nan), np.full(len(columns), np.nan)
-    origins, places = placebo_origins(n, step_s)
-    rate = rates_before(events, trials, origins, max(round(_DAY_S / step_s), 1))
+    rate = rates_before(events, trials, origins.at, max(round(_DAY_S / step_s), 1))
     for c, column in enumerate(columns):
         look = column.look
         # Of events the upper fifth of the ticks says nothing that their sum does not.
         if column.kind != "level" or n < history_min(look.length):
             continue
-        contrast = count_contrast(events, trials, rate, origins, look)
+        contrast = count_contrast(events, trials, rate, origins.at, look)
         # Failures have less of a season than requests do; slow requests have all of it.
-        marks[c] = make_mark(contrast, look, places if has_season else 0, free, 1.0, alpha, n)
+        marks[c] = make_mark(contrast, look, origins, 1.0, alpha, n, has_season=has_season)
         reference[c], smallest[c] = rate[0], least(float(rate[0]))
     usual = float(trials.sum()) / max(int(np.count_nonzero(trials)), 1)
     return Past(marks=tuple(marks), reference=reference, least=smallest, trials=usual)

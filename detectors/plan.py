@@ -23,7 +23,7 @@ class Plan:
     the deploy finished. level: ticks before the deploy that give the level to compare with. dwell,
     severe_dwell: ticks a crossing must hold, and a hard break inside the warm-up. half_life: of the prior
     of the onset, in ticks. lookback: ticks before the deploy in which an onset is looked for. looks: what is
-    compared with what.
+    compared with what. zone_s: the clocks of the service before UTC.
     """
 
     step_s: float
@@ -36,6 +36,7 @@ class Plan:
     severe_dwell: int
     half_life: float
     lookback: int
+    zone_s: float = 0.0
     looks: tuple[Look, ...] = ()
 
     @property
@@ -78,5 +79,6 @@ def plan_watch(
         severe_dwell=max(2, math.ceil(settings.warm_up_s / 2 / step_s)),
         half_life=max(min(settings.watch_s / 18, _HALF_LIFE_S) / step_s, 0.5),
         lookback=min(level, 100),
+        zone_s=settings.zone_s,
         looks=plan_looks(gap, last - gap, step_s),
     )

@@ -21,8 +21,9 @@ _DAY_S = 86400.0
 _ORIGINS_MAX = 1200
 _DAYS_BACK = 5
 _DAYS_BESIDE = 2
-_PARTS = np.array([0.0, 0.5, 1.0])  # of what other days say that may be taken off
+_WORKDAYS = 5
 _GAIN_MIN = 0.05  # of squared error that the other days must save before they are believed
+_APART_GAIN_MIN = 0.15  # the same for workdays and weekends apart
 _VALUES_MIN = 5
 WINDOWS_MIN = 20.0  # independent ones; with fewer the bound is more Student's than the series' own
 _SEASON_MIN = 50  # placebos; fewer do not tell whether other days foretell anything
@@ -46,40 +47,59 @@ class Mark:
     has_own: bool
 
 
-def placebo_origins(n: int, step_s: float) -> tuple[IntArray, int]:
-    """(origins, places per day): indices of a history of n ticks at which a deploy is pretended, newest
-    first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origins:
+    """When a deploy is pretended: the first is the deploy itself, the others lie before it, newest first.
 
-    The first is the deploy itself, n; they are evenly spaced, so that the same time of the next day lies
-    `places` further (0 when a day is no whole number of steps, or longer than the history).
+    at: indices of the history, shape (J,). places: the same time of the day before lies so many further (0
+    when a day is no whole number of steps, or longer than the history). free: shape (J,), which are placebos.
+    is_weekend: shape (J,), which lie on a Saturday or Sunday.
+    """
+
+    at: IntArray
+    places: int
+    free: BoolArray
+    is_weekend: BoolArray
+
+
+def placebo_origins(n: int, step_s: float, local_end_at: float = 0.0) -> Origins:
+    """The origins of a history of n ticks, evenly spaced; all of them but the first are placebos.
+
+    local_end_at: where the history ends, epoch seconds by the clocks of the service.
     """
     day = round(_DAY_S / step_s)
     stride = max(1, -(-n // _ORIGINS_MAX))
-    if abs(day * step_s - _DAY_S) > 1e-6 or n <= day:
-        return np.arange(n, 0, -stride), 0
-    while day % stride:
-        stride += 1
-    return np.arange(n, 0, -stride), day // stride
+    places = 0
+    if abs(day * step_s - _DAY_S) <= 1e-6 and n > day:
+        while day % stride:
+            stride += 1
+        places = day // stride
+    at = np.arange(n, 0, -stride)
+    days = np.floor((local_end_at - (n - at) * step_s) / _DAY_S).astype(np.intp)
+    free = np.ones(len(at), dtype=np.bool_)
+    free[:1] = False
+    # The epoch began on a Thursday.
+    return Origins(at=at, places=places, free=free, is_weekend=(days + 3) % 7 >= _WORKDAYS)
 
 
 def make_mark(
     contrast: FloatArray,
     look: Look,
-    places: int,
-    free: BoolArray,
+    origins: Origins,
     floor: float,
     alpha: float,
     ticks: int,
+    *,
+    has_season: bool = True,
 ) -> Mark | None:
     """The mark of one contrast from its values at all origins, shape (J,), the first being the deploy.
 
-    free: shape (J,), bool, which origins are placebos. floor: least scale. alpha: what all looks of the
-    series may spend. ticks: history. None when the contrast was hardly ever seen.
+    floor: least scale. alpha: what all looks of the series may spend. ticks: history. has_season: whether
+    what other days make of it is taken off. None when the contrast was hardly ever seen.
     """
-    season = season_of(contrast, places)
+    season = season_of(contrast, origins) if has_season else np.zeros(len(contrast))
     clean = contrast - season
-    usable = np.isfinite(clean) & free
-    usable[0] = False
+    usable = np.isfinite(clean) & origins.free
     if usable.sum() < _VALUES_MIN:
         return None
     scale = max(usual_size(clean[usable]), floor)
@@ -119,41 +139,60 @@ def most_of(marks: Sequence[Mark]) -> FloatArray:
     return most
 
 
-def season_of(contrast: FloatArray, places: int) -> FloatArray:
-    """What other days make of the contrast: b times its mean at the same time there, shape (J,).
+def season_of(contrast: FloatArray, origins: Origins) -> FloatArray:
+    """What other days make of the contrast: their mean at the same time, or half of it, shape (J,).
 
-    b is 0, 1/2 or 1, whichever foretells the placebos best; 0 unless another saves 5 % of squared error. A
-    placebo sees two days on either side, the deploy (first) five days back.
+    A placebo sees two days on either side, the deploy (first) five days back: all of them where that saves
+    5 % of the squared error over the placebos; workdays for a workday and weekends for a weekend where that
+    saves 15 % more, because fewer days are known worse. Half is taken only if it saves 5 % against the whole:
+    what half of a morning leaves lies at a few times of the day, where it is all that counts.
     """
     count = len(contrast)
     none = np.zeros(count)
-    if not places or count <= places:
+    if not origins.places or count <= origins.places:
         return none
-    seen = np.isfinite(contrast)
-    total = _other_days(np.where(seen, contrast, 0.0), places)
-    found = _other_days(seen.astype(np.float64), places)
-    mean = np.where(found > 0, total / np.maximum(found, 1), 0.0)
-    tried = seen & (found > 0)
+    every, apart = (_other_days(contrast, origins, is_apart) for is_apart in (False, True))
+    tried = np.isfinite(contrast) & np.isfinite(every)
     tried[0] = False
     if tried.sum() < _SEASON_MIN:
         return none
-    came, told = contrast[tried], mean[tried]
+    came = contrast[tried]
     cut = quantile(np.sort(np.abs(came)), _CUT_AT)
-    left = np.minimum(np.abs(came - _PARTS[:, None] * told), cut)
-    error = (left * left).sum(axis=1)
-    error[0] *= 1.0 - _GAIN_MIN
-    result: FloatArray = _PARTS[np.argmin(error)] * mean
+
+    def error(told: FloatArray) -> float:
+        left = np.minimum(np.abs(came - told[tried]), cut)
+        return float(np.sum(left * left))
+
+    best = none
+    for mean, gain in ((every, _GAIN_MIN), (np.where(np.isfinite(apart), apart, every), _APART_GAIN_MIN)):
+        told = 0.5 * mean if error(0.5 * mean) < (1.0 - _GAIN_MIN) * error(mean) else mean
+        if error(told) < (1.0 - gain) * error(best):
+            best = told
+    result: FloatArray = np.nan_to_num(best)
     return result
 
 
-def _other_days(value: FloatArray, places: int) -> FloatArray:
-    """Sum of what each origin finds at its time on other days, shape (count,): a placebo on two days either
-    side, the deploy (first) on five days back."""
-    total = np.zeros(len(value))
+def _other_days(contrast: FloatArray, origins: Origins, is_apart: bool) -> FloatArray:
+    """Mean of what each origin finds at its time on other days, shape (J,), NaN where none was seen.
+
+    A placebo looks at two days on either side, the deploy (first) at the newest five. is_apart: at days of
+    its own kind.
+    """
+    places, kind = origins.places, origins.is_weekend
+    seen = np.isfinite(contrast)
+    value = np.where(seen, contrast, 0.0)
+    total, found = np.zeros(len(value)), np.zeros(len(value))
     for day in range(1, _DAYS_BESIDE + 1):
         far = day * places
-        rest = max(len(value) - far, 1)
-        total[1:rest] += value[1 + far :]
-        total[1 + far :] += value[1:rest]
-    total[0] = value[places : (_DAYS_BACK * places) + 1 : places].sum()
-    return total
+        older, newer = np.arange(1 + far, len(value)), np.arange(1, max(len(value) - far, 1))
+        told = (kind[older] == kind[newer]) if is_apart else np.ones(len(older), dtype=np.bool_)
+        for here, there in ((newer, older), (older, newer)):
+            total[here] += value[there] * told
+            found[here] += seen[there] * told
+    back = np.arange(places, len(value), places)
+    if is_apart:
+        back = back[kind[back] == kind[0]]
+    back = back[:_DAYS_BACK]
+    total[0], found[0] = value[back].sum(), seen[back].sum()
+    result: FloatArray = np.where(found > 0, total / np.maximum(found, 1), np.nan)
+    return result

@@ -13,12 +13,13 @@ from detectors.controls import company_of, mean_of
 from detectors.door import ends_of
 from detectors.effect import expected_band
 from detectors.innovations import Noise, fit_noise
-from detectors.model import BoolArray, Calibration, FloatArray, SeriesSpec
+from detectors.model import Calibration, FloatArray, SeriesSpec
 from detectors.onset import onset_evidence
 from detectors.panel import LIMIT, Beside, Measured, Panel
 from detectors.parts import Part
 from detectors.past import Past, history_min, past_of_counts, past_of_values
 from detectors.plan import Plan
+from detectors.ruler import Origins
 from detectors.scores import clean_pairs
 from detectors.tape import Tape
 
@@ -99,24 +100,25 @@ class Subject:
         """Ticks after the warm-up so far."""
         return max(len(self.raw) - self.plan.gap, 0)
 
-    def measure(self, free: BoolArray, alpha: float) -> None:
-        """Take the looks of the past. free: which origins are placebos. alpha: what the looks may spend."""
+    def measure(self, origins: Origins, alpha: float) -> None:
+        """Take the looks of the past. origins: of its history. alpha: what the looks may spend."""
         looks, history, step = self.plan.looks, self.base.raw, self.plan.step_s
         if self.base.is_paired:
             k, n = clean_pairs(history)
             if self.spec.bad == "down":
                 k = n - k
-            is_slow = self.part.cut is not None
-            self.past = past_of_counts(k, n, looks, step, free, self._least_share, alpha, has_season=is_slow)
+            self.past = past_of_counts(
+                k, n, looks, step, origins, self._least_share, alpha, has_season=self.part.cut is not None
+            )
         else:
             y = self.base.score.of(history[:, 0])
-            self.past = past_of_values(y, looks, step, free, self._least_rise, alpha)
+            self.past = past_of_values(y, looks, step, origins, self._least_rise, alpha)
             if self.controls:
                 day = max(round(_DAY_S / step), 1)
                 others = [c.raw[:, 0] for c in self.controls]
                 self._company = company_of(self.base.score, history[:, 0], others, day)
                 left = y - self._company.history
-                self.beside = past_of_values(left, looks, step, free, self._least_beside, alpha)
+                self.beside = past_of_values(left, looks, step, origins, self._least_beside, alpha)
         if self.past.has_own:
             self.calibration = "own"
         if not self.past.has_looks:

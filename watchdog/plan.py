@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from checks.model import Check, may_act
 from checks.readings import meaning
@@ -218,7 +220,10 @@ def _service(
             for plan in series
         },
         judge=JudgeSettings(
-            false_rollbacks=budget.false_rollbacks, watch_s=times.for_, warm_up_s=times.warm_up
+            false_rollbacks=budget.false_rollbacks,
+            watch_s=times.for_,
+            warm_up_s=times.warm_up,
+            zone_s=_before_utc(service.timezone),
         ),
         mode=service.mode or settings.defaults.mode,
         target=service.rollback.target if service.rollback else None,
@@ -243,6 +248,13 @@ def _service(
             accept_after_s=always_on.accept_after,
         ),
     )
+
+
+def _before_utc(zone: str) -> float:
+    """By how many seconds the clocks there are before UTC, on one day for all: where a day begins to be
+    another day of the week, an hour of summer time makes no difference."""
+    offset = datetime(2026, 1, 1, tzinfo=ZoneInfo(zone)).utcoffset()
+    return offset.total_seconds() if offset is not None else 0.0
 
 
 def _is_comparable(spec: SeriesSpec, control: SeriesSpec) -> bool:

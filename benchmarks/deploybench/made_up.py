@@ -17,7 +17,7 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 _WEEK, _WATCH, _DAY_S, _STEP_S = 10_080, 45, 86_400.0, 60
 _N = _WEEK + _WATCH
 _CASES = 20
-_AT = 1_700_000_000 // 86_400 * 86_400 + 9 * 3600  # 09:00 UTC
+_AT = 1_699_833_600 + 9 * 3600  # a Monday, 09:00 UTC
 _NOISE = 0.06
 _MIN_EFFECT = {"rel": 0.05, "abs_ratio": 0.002}
 
@@ -48,6 +48,16 @@ def _ramp_step(rng: np.random.Generator, seed: int) -> MadeUp:
     values = 100.0 * _day(8.75) * _noise(rng)
     values[_WEEK:] *= 1.5
     return _latency(f"m_ramp_step-{seed}", values, due=_WATCH)
+
+
+def _monday(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Healthy deploys on a Monday while the load grows fourfold within two hours; on weekends it grows by a
+    fifth of that."""
+    hours = (_AT + _STEP_S * (np.arange(_N) - _WEEK)) % (7 * _DAY_S) / 3600.0  # the epoch began on a Thursday
+    rise, fall = (1.0 + np.exp(-3.0 * (hours % 24.0 - 9.5))), (1.0 + np.exp(-1.4 * (hours % 24.0 - 20.0)))
+    weekend = np.isin(hours // 24.0, (2.0, 3.0))
+    load = 50.0 * (1.0 + np.where(weekend, 0.6, 3.0) * (1.0 / rise - 1.0 / fall))
+    return _told(f"m_monday-{seed}", "rate", load * _noise(rng), due=None)
 
 
 def _hard_break(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -222,6 +232,7 @@ def _history(rows: list[Any]) -> dict[str, Any]:
 _MAKERS = {
     "m_ramp": _ramp,
     "m_ramp_step": _ramp_step,
+    "m_monday": _monday,
     "m_hard_break": _hard_break,
     "m_shock": _shock,
     "m_shared_errors": _shared_errors,

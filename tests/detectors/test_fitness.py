@@ -18,8 +18,7 @@ LOOKS = plan_looks(0, 42, 60.0)
 
 
 def _past(y: FloatArray) -> Past:
-    free = np.ones(len(placebo_origins(len(y), 60.0)[0]), dtype=np.bool_)
-    return past_of_values(y, LOOKS, 60.0, free, lambda level: 0.0, 0.005)
+    return past_of_values(y, LOOKS, 60.0, placebo_origins(len(y), 60.0), lambda level: 0.0, 0.005)
 
 
 @pytest.mark.parametrize("phi", [0.0, 0.8])

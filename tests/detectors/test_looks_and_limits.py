@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -193,53 +194,78 @@ def test_a_tail_is_read_off_where_it_was_seen_and_continued_where_it_was_not() -
 def test_placebos_keep_away_from_real_deploys() -> None:
     plan = plan_watch(DEPLOY, JudgeSettings(watch_s=600.0), 60.0, T0, 1000)
     past = DeployInterval(id="p", started_at=T0 - 30_000.0, finished_at=T0 - 29_900.0)
-    origins, _ = placebo_origins(1000, 60.0)
-    free = placebos(plan, 1000, [past], 600.0)
-    begin = T0 - (1000 - origins[free]) * 60.0
-    assert 900 < free.sum() < len(origins)
+    origins = placebos(plan, 1000, [past], 600.0)
+    begin = T0 - (1000 - origins.at[origins.free]) * 60.0
+    assert 900 < origins.free.sum() < len(origins.at)
     assert not ((begin < past.finished_at + 600.0) & (begin + plan.span * 60.0 > past.started_at)).any()
 
 
 @pytest.mark.parametrize(("n", "step_s"), [(10_080, 60.0), (2016, 300.0), (500, 60.0), (40_000, 15.0)])
 def test_the_same_time_of_another_day_is_an_origin_too(n: int, step_s: float) -> None:
-    origins, places = placebo_origins(n, step_s)
-    assert origins[0] == n
-    assert len(origins) <= 1201
+    origins = placebo_origins(n, step_s)
+    assert origins.at[0] == n
+    assert len(origins.at) <= 1201
     if n > 86_400 / step_s:
-        assert (origins[0] - origins[places]) * step_s == 86_400.0
+        assert (origins.at[0] - origins.at[origins.places]) * step_s == 86_400.0
     else:
-        assert places == 0
+        assert origins.places == 0
 
 
 def test_other_days_are_taken_off_only_where_they_foretell() -> None:
     rng = np.random.default_rng(2)
-    origins, places = placebo_origins(10_080, 60.0)
-    wave = np.sin(2.0 * np.pi * origins / 1440.0)
-    assert np.abs(season_of(wave + 0.05 * rng.standard_normal(len(wave)), places) - wave).mean() < 0.1
-    assert not season_of(rng.standard_normal(len(wave)), places).any()
+    origins = placebo_origins(10_080, 60.0)
+    wave = np.sin(2.0 * np.pi * origins.at / 1440.0)
+    assert np.abs(season_of(wave + 0.05 * rng.standard_normal(len(wave)), origins) - wave).mean() < 0.1
+    assert not season_of(rng.standard_normal(len(wave)), origins).any()
+
+
+def test_a_short_ramp_in_much_noise_is_taken_off_whole() -> None:
+    rng = np.random.default_rng(1)
+    origins = placebo_origins(10_080, 60.0)
+    ramp = np.where(origins.at % 1440 < 45, 1.0, 0.0)
+    told = season_of(ramp + 0.18 * rng.standard_normal(len(ramp)), origins)
+    # Half of it would foretell the quiet rest of the day a little better.
+    assert told[ramp > 0.0].mean() == pytest.approx(1.0, abs=0.1)
+
+
+def test_workdays_are_foretold_by_workdays_where_weekends_are_others() -> None:
+    rng = np.random.default_rng(5)
+    monday = placebo_origins(10_080, 60.0, 4 * 86_400.0)  # the epoch began on a Thursday
+    assert [int(monday.is_weekend[day * monday.places + 1]) for day in range(7)] == [1, 1, 0, 0, 0, 0, 0]
+    wave = np.sin(2.0 * np.pi * monday.at / 1440.0)
+    noise = 0.1 * rng.standard_normal(len(wave))
+    week = np.where(monday.is_weekend, 0.2, 1.0) * wave
+    told = season_of(week + noise, monday)
+    assert np.abs(told - week).mean() < 0.1
+    # The same numbers by a calendar that knows no weekend there: other days agree less.
+    blurred = season_of(week + noise, replace(monday, is_weekend=np.zeros(len(wave), dtype=np.bool_)))
+    assert np.abs(blurred - week).mean() > 2.0 * np.abs(told - week).mean()
+    # Where weekends are no different, fewer days only know less.
+    alike = season_of(wave + noise, monday)
+    assert alike.tolist() == season_of(wave + noise, replace(monday, is_weekend=monday.free)).tolist()
 
 
 @pytest.mark.parametrize("days", [1.1, 1.5, 2.0, 2.9, 5.5, 7.0])
 def test_a_time_of_day_is_foretold_by_whatever_other_days_there_are(days: float) -> None:
-    origins, places = placebo_origins(round(1440 * days), 60.0)
-    wave = np.sin(2.0 * np.pi * origins / 1440.0)
+    origins = placebo_origins(round(1440 * days), 60.0)
+    wave = np.sin(2.0 * np.pi * origins.at / 1440.0)
     wave[3] = np.nan
-    told = season_of(wave, places)
-    last = len(origins) - 1
+    told = season_of(wave, origins)
+    last = len(wave) - 1
     # Two days either side of a placebo, five days before the deploy.
-    for j in range(len(origins)):
+    for j in range(len(wave)):
         there = range(1, 6) if j == 0 else (-2, -1, 1, 2)
-        others = [wave[j + d * places] for d in there if 1 <= j + d * places <= last]
+        others = [wave[j + d * origins.places] for d in there if 1 <= j + d * origins.places <= last]
         others = [value for value in others if np.isfinite(value)]
         assert told[j] == pytest.approx(np.mean(others) if others else 0.0)
 
 
 def test_one_deploy_alone_is_never_its_own_placebo() -> None:
     contrast = np.random.default_rng(3).standard_normal(400)
-    free = np.ones(400, dtype=np.bool_)
-    here = make_mark(contrast, LOOK, 0, free, 0.0, 0.01, 4000)
+    origins = placebo_origins(400, 60.0)
+    here = make_mark(contrast, LOOK, origins, 0.0, 0.01, 4000)
     contrast[0] = 1e6
-    there = make_mark(contrast, LOOK, 0, free, 0.0, 0.01, 4000)
+    there = make_mark(contrast, LOOK, origins, 0.0, 0.01, 4000)
     assert here is not None
     assert there is not None
     assert (here.scale, here.limit) == (there.scale, there.limit)
@@ -247,7 +273,7 @@ def test_one_deploy_alone_is_never_its_own_placebo() -> None:
 
 def _base_here(samples: Samples, look: Look) -> Before:
     """What the deploy at 600 is compared with: chosen by the placebos before it."""
-    history, origins = Samples.of(samples.y[:600]), placebo_origins(600, 60.0)[0]
+    history, origins = Samples.of(samples.y[:600]), placebo_origins(600, 60.0).at
     base = base_of(history, origins, look.length, after(history, origins, look)[0])
     return Before(look.length, *(a[:1] for a in (base.level, base.tail, base.spread, base.newest)))
 
@@ -257,20 +283,19 @@ def test_live_and_placebo_are_the_same_comparison(kind: str) -> None:
     """What a watch finds in the last ticks of a series is what its placebo there would have found."""
     data = quiet(kind, np.random.default_rng(6), 640, 0.9)
     looks = tuple(look for look in plan_looks(2, 38, 60.0) if not look.sees_tail)
-    origins, _ = placebo_origins(600, 60.0)
-    free = np.ones(len(origins), dtype=np.bool_)
+    origins = placebo_origins(600, 60.0)
     one, columns = np.ones(1), columns_of(looks)
     found: list[float] = []
     if kind == "ratio":
         data[600:, 0] += 20.0
-        past = past_of_counts(data[:600, 0], data[:600, 1], looks, 60.0, free, lambda level: 0.0, 0.01)
+        past = past_of_counts(data[:600, 0], data[:600, 1], looks, 60.0, origins, lambda level: 0.0, 0.01)
         counts = CountTracks(columns, [past], 40, one)
         for row in data[600:]:
             counts.take(row[:1], row[1:])
             found.append(float(counts.statistic[0]))
     else:
         data[600:] += 500.0
-        past = past_of_values(data[:600, 0], looks, 60.0, free, lambda level: 0.0, 0.01)
+        past = past_of_values(data[:600, 0], looks, 60.0, origins, lambda level: 0.0, 0.01)
         values = ValueTracks(columns, [past], 40, one)
         for row in data[600:]:
             values.take(row)
@@ -307,12 +332,11 @@ def test_series_that_move_together_cost_no_more_than_one() -> None:
 
 def test_a_watch_of_a_day_costs_its_first_hour_little() -> None:
     y = np.random.default_rng(12).standard_normal(20_160)
-    origins, _ = placebo_origins(len(y), 60.0)
+    origins = placebo_origins(len(y), 60.0)
     needed = {}
     for hours in (1, 24):
         looks = plan_looks(0, hours * 60, 60.0)
-        free = np.ones(len(origins), dtype=np.bool_)
-        past = past_of_values(y, looks, 60.0, free, lambda level: 0.0, 0.005)
+        past = past_of_values(y, looks, 60.0, origins, lambda level: 0.0, 0.005)
         joint = joint_limit([m for m in past.marks if m], 0.005)
         needed[hours] = {m.look.length: m.limit * joint for m in past.marks if m and not m.look.is_late}
         assert len(looks) < 100
@@ -338,9 +362,8 @@ def test_a_healthy_past_exceeds_its_limits_as_often_as_allowed(phi: float) -> No
     looks = plan_looks(0, 42, 60.0)
     watches = 300
     y = np.array([noise(rng, 1482, phi) for _ in range(watches)])
-    origins, _ = placebo_origins(1440, 60.0)
-    free = np.ones(len(origins), dtype=np.bool_)
-    pasts = [past_of_values(row[:1440], looks, 60.0, free, lambda level: 0.0, 0.05) for row in y]
+    origins = placebo_origins(1440, 60.0)
+    pasts = [past_of_values(row[:1440], looks, 60.0, origins, lambda level: 0.0, 0.05) for row in y]
     joint = np.array([joint_limit([m for m in past.marks if m], 0.05) for past in pasts])
     tracks = ValueTracks(columns_of(looks), pasts, 42, joint)
     worst = np.zeros(watches)
