@@ -190,7 +190,7 @@ def test_a_watch_that_ends_before_its_first_look_clears_nothing() -> None:
         [(spec("latency"), quiet("latency", np.random.default_rng(1), N + 40))],
         N,
         JudgeSettings(watch_s=2700.0),
-        ticks=4,
+        ticks=7,  # four to warm up, and a look takes five
     ).judge
     assert (judge.verdict.state, judge.verdict.reason) == ("blind", "no_data")
 
@@ -297,9 +297,12 @@ def test_a_change_too_small_to_matter_is_not_a_regression() -> None:
     assert watch([(spec("latency"), data)], N, SETTINGS).verdict.state == "regressed"
 
 
-def test_without_history_nothing_is_judged() -> None:
-    data = quiet("latency", np.random.default_rng(6), 40)
-    came = watch([(spec("latency"), data)], 0, SETTINGS)
+@pytest.mark.parametrize("history", [0, 19])
+def test_without_history_nothing_is_judged(history: int) -> None:
+    # At five minutes a look takes 16 steps: 19 samples are enough for it, and too few for a level.
+    data = quiet("latency", np.random.default_rng(6), history + 40)
+    data[history:] *= 3.0
+    came = watch([(spec("latency", step_s=300.0), data)], history, JudgeSettings(watch_s=7200.0))
     assert (came.verdict.state, came.verdict.reason) == ("blind", "no_history")
 
 
