@@ -26,6 +26,7 @@ class Case:
 
     deploy_id: str
     is_shared: bool
+    is_back: bool
     onset_probability: float
     shares: Mapping[str, float]
     is_practical: bool
@@ -44,6 +45,8 @@ def weigh(case: Case, settings: JudgeSettings) -> Reason:
         return "overlap" if others > before else "pre_existing"
     if mine < settings.share_min * (mine + others):
         return "overlap"
+    if case.is_back:
+        return "rebound"
     if not case.is_present:
         return "transient"
     if not case.is_practical:

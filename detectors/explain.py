@@ -12,6 +12,7 @@ _EXCUSES: Mapping[Reason, str] = {
     "shared": " The controls moved too, so this deploy is not to blame, or not alone.",
     "pre_existing": " It probably began before the deploy.",
     "overlap": " Another deploy may be to blame.",
+    "rebound": " It had fallen before the deploy, and is back where it was in the hours before that.",
     "too_small": " The change may be too small to matter.",
     "transient": " It is not there any more.",
     "not_confirmed": " Not confirmed yet.",

@@ -119,6 +119,7 @@ Reason = Literal[
     "shared",  # inconclusive: controls moved too
     "overlap",  # inconclusive: another deploy may be to blame
     "pre_existing",  # inconclusive: the onset lies before the deploy
+    "rebound",  # inconclusive: it only came back from a fall before the deploy
     "too_small",  # healthy: real, but below ignore_below
     "not_confirmed",  # inconclusive: evidence crossed, not all conditions met by the end
     "coverage",  # inconclusive: data for some series only

@@ -17,7 +17,7 @@ from detectors.model import FloatArray, IntArray, SeriesSpec
 from detectors.past import Past, columns_of
 from detectors.plan import Plan
 from detectors.scores import Score, Scores, clean_pairs
-from detectors.tracks import CountTracks, Tracks, ValueTracks
+from detectors.tracks import CountTracks, Crossing, Tracks, ValueTracks
 
 LIMIT = 1.0  # what a statistic must exceed: it is counted in what chance is allowed
 _UNLIKE = 0.3  # of a shock that hits all may hit one of them harder
@@ -168,6 +168,11 @@ class Panel:
         """`Tracks.has_looked` of series i; False for a probe, and for a series that cannot be judged."""
         found = self._tracks_of(i)
         return found is not None and found[0].has_looked(found[1])
+
+    def crossings_of(self, i: int) -> list[Crossing]:
+        """`Tracks.crossings` of series i; none of a probe, and of a series that cannot be judged."""
+        found = self._tracks_of(i)
+        return found[0].crossings(found[1]) if found else []
 
     def _tracks_of(self, i: int) -> tuple[Tracks, int] | None:
         """The tracks that follow series i, and its place among them."""

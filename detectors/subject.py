@@ -19,6 +19,7 @@ from detectors.panel import LIMIT, Beside, Measured, Panel
 from detectors.parts import Part
 from detectors.past import Past, history_min, past_of_counts, past_of_values
 from detectors.plan import Plan
+from detectors.rebound import Rebound
 from detectors.ruler import Origins
 from detectors.scores import clean_pairs
 from detectors.tape import Tape
@@ -70,6 +71,7 @@ class Subject:
         self.level, self.behind = (a[:1] for a in self.base.levels(here))
         self.control_levels = [c.levels(here)[0][:1] for c in self.controls]
         self._panel: tuple[Panel, int] | None = None
+        self._rebound: Rebound | None = None
         self._residuals: tuple[int, FloatArray, FloatArray] | None = None
 
     @property
@@ -113,6 +115,7 @@ class Subject:
         else:
             y = self.base.score.of(history[:, 0])
             self.past = past_of_values(y, looks, step, origins, self._least_rise, alpha)
+            self._rebound = Rebound(self.base, origins, alpha, self.past.floor, step)
             if self.controls:
                 day = max(round(_DAY_S / step), 1)
                 others = [c.raw[:, 0] for c in self.controls]
@@ -213,6 +216,12 @@ class Subject:
         """The change is beyond chance only as long as the controls are not taken off."""
         panel, place = self._joined
         return bool(panel.is_shared[place])
+
+    @property
+    def is_back(self) -> bool:
+        """What is beyond chance at this tick is no more than a return from a fall before the deploy."""
+        panel, place = self._joined
+        return self._rebound is not None and self._rebound.explains(panel.crossings_of(place), self.joint)
 
     @property
     def is_faint(self) -> bool:

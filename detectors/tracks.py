@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,6 +49,15 @@ class Shown:
     half: FloatArray
     now: FloatArray
     is_seen: BoolArray
+
+
+class Crossing(NamedTuple):
+    """A contrast beyond its limit. found: level, tail or spread after the deploy, on the scale of
+    `Past.reference`. least: the smallest change of it that matters."""
+
+    column: Column
+    found: float
+    least: float
 
 
 class Tracks(ABC):
@@ -99,6 +109,15 @@ class Tracks(ABC):
     def has_looked(self, i: int) -> bool:
         """Whether there was data enough for one of the looks at series i."""
         return bool((np.isfinite(self._limit[i]) & ~self._is_pending[i]).any())
+
+    def crossings(self, i: int) -> list[Crossing]:
+        """What is beyond its limit at series i now."""
+        held = self._is_present[i] & self._is_practical[i]
+        found, least = self._reference[i] + self._size[i], self._least[i]
+        return [
+            Crossing(self._columns[c], float(found[c]), float(least[c]))
+            for c in np.flatnonzero(held & (self._ratio[i] > self._joint[i])).tolist()
+        ]
 
     def smallest_visible(self, i: int) -> float | None:
         """Size that one of the looks at series i finds in 80 % of the cases; None without a look."""

@@ -16,7 +16,7 @@ from detectors.witness import Testimony
 
 _DARK_TICKS = 3
 # Of the reasons why a crossing is not a regression, the one that matters most to people first.
-_GRAVITY: tuple[Reason, ...] = ("shared", "overlap", "pre_existing", "not_confirmed")
+_GRAVITY: tuple[Reason, ...] = ("shared", "overlap", "pre_existing", "rebound", "not_confirmed")
 _RANK = {"worse": 0, "suspect": 1, "not_sure": 2, "blind": 3, "steady": 4}
 
 

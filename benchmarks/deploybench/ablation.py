@@ -172,9 +172,7 @@ def _is_right(judge: Popen[str], case: MadeUp) -> bool:
         assert judge.stdout is not None
         if json.loads(judge.stdout.readline())["confirm"] and at is None:
             at = tick["i"]
-    if case.due is None or at is None:
-        return at is None and case.due is None
-    return bool(at <= case.due)
+    return case.is_right(at)
 
 
 def _tell(judge: Popen[str], message: Any) -> None:

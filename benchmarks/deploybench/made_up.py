@@ -31,6 +31,12 @@ class MadeUp:
     ticks: list[dict[str, Any]]
     due: int | None
 
+    def is_right(self, confirmed: int | None) -> bool:
+        """Whether to confirm it at that tick is right; None: never."""
+        if self.due is None or confirmed is None:
+            return self.due is None and confirmed is None
+        return confirmed <= self.due
+
 
 def made_up(family: str) -> Iterator[MadeUp]:
     """The cases of one family; what each is like is said by the function that makes it."""
@@ -40,14 +46,14 @@ def made_up(family: str) -> Iterator[MadeUp]:
 
 def _ramp(rng: np.random.Generator, seed: int) -> MadeUp:
     """Healthy deploys in a morning that trebles the latency within half an hour."""
-    return _latency(f"m_ramp-{seed}", 100.0 * _day() * _noise(rng), due=None)
+    return _told(f"m_ramp-{seed}", 100.0 * _day() * _noise(rng), due=None)
 
 
 def _ramp_step(rng: np.random.Generator, seed: int) -> MadeUp:
     """Such a rise a quarter of an hour before the deploy, which makes it slower by half again."""
     values = 100.0 * _day(8.75) * _noise(rng)
     values[_WEEK:] *= 1.5
-    return _latency(f"m_ramp_step-{seed}", values, due=_WATCH)
+    return _told(f"m_ramp_step-{seed}", values, due=_WATCH)
 
 
 def _monday(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -57,7 +63,7 @@ def _monday(rng: np.random.Generator, seed: int) -> MadeUp:
     rise, fall = (1.0 + np.exp(-3.0 * (hours % 24.0 - 9.5))), (1.0 + np.exp(-1.4 * (hours % 24.0 - 20.0)))
     weekend = np.isin(hours // 24.0, (2.0, 3.0))
     load = 50.0 * (1.0 + np.where(weekend, 0.6, 3.0) * (1.0 / rise - 1.0 / fall))
-    return _told(f"m_monday-{seed}", "rate", load * _noise(rng), due=None)
+    return _told(f"m_monday-{seed}", load * _noise(rng), kind="rate", due=None)
 
 
 def _hard_break(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -78,49 +84,64 @@ def _shock(rng: np.random.Generator, seed: int) -> MadeUp:
     shared = np.exp(0.03 * rng.standard_normal(_N))
     values = 100.0 * shared * np.exp(0.04 * rng.standard_normal((4, _N)))
     values[:, _WEEK:] *= np.array([1.4, 1.3, 1.3, 1.3])[:, None]
-    return _latency(f"m_shock-{seed}", values[0], controls=list(values[1:]), due=None)
+    return _told(f"m_shock-{seed}", values[0], controls=list(values[1:]), due=None)
 
 
 def _shared_errors(rng: np.random.Generator, seed: int) -> MadeUp:
     """From the deploy on 3 % of the requests fail instead of 1 %, here and at two other services."""
     share = np.where(np.arange(_N) < _WEEK, 0.01, 0.03)
     mine, *others = (_counts(rng, share) for _ in range(3))
-    return _told(f"m_shared_errors-{seed}", "ratio", mine, controls=others, due=None)
+    return _told(f"m_shared_errors-{seed}", mine, kind="ratio", controls=others, due=None)
 
 
 def _late_step(rng: np.random.Generator, seed: int) -> MadeUp:
     """Half slower ten minutes after the deploy; due twelve minutes later."""
     values = 100.0 * _noise(rng)
     values[_WEEK + 10 :] *= 1.5
-    return _latency(f"m_late_step-{seed}", values, due=22)
+    return _told(f"m_late_step-{seed}", values, due=22)
 
 
 def _just_before(rng: np.random.Generator, seed: int) -> MadeUp:
     """Half slower from two to five minutes before the deploy on."""
     values = 100.0 * _noise(rng)
     values[_WEEK - int(rng.integers(2, 6)) :] *= 1.5
-    return _latency(f"m_just_before-{seed}", values, due=None)
+    return _told(f"m_just_before-{seed}", values, due=None)
 
 
 def _risen_before(rng: np.random.Generator, seed: int) -> MadeUp:
     """A quarter slower from five to fifteen minutes before the deploy on."""
     values = 100.0 * _noise(rng)
     values[_WEEK - int(rng.integers(5, 16)) :] *= 1.25
-    return _latency(f"m_risen_before-{seed}", values, due=None)
+    return _told(f"m_risen_before-{seed}", values, due=None)
+
+
+def _back_from_a_dip(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Half as slow for 10 to 90 minutes, as when everything fails fast; the deploy is the fix."""
+    values = 100.0 * _noise(rng)
+    values[_WEEK - int(rng.integers(10, 91)) : _WEEK] *= 0.5
+    return _told(f"m_back_from_a_dip-{seed}", values, due=None)
+
+
+def _dip_and_step(rng: np.random.Generator, seed: int) -> MadeUp:
+    """The same, and the deploy makes it a third slower than it was before the dip."""
+    values = 100.0 * _noise(rng)
+    values[_WEEK - int(rng.integers(10, 91)) : _WEEK] *= 0.5
+    values[_WEEK:] *= 1.33
+    return _told(f"m_dip_and_step-{seed}", values, due=_WATCH)
 
 
 def _burst(rng: np.random.Generator, seed: int) -> MadeUp:
     """Twice as slow in the first four minutes, then as before."""
     values = 100.0 * _noise(rng)
     values[_WEEK : _WEEK + 4] *= 2.0
-    return _latency(f"m_burst-{seed}", values, due=None)
+    return _told(f"m_burst-{seed}", values, due=None)
 
 
 def _too_small(rng: np.random.Generator, seed: int) -> MadeUp:
     """A quiet series, 3 to 4 % slower from the deploy on: seen by anybody, and nothing to roll back for."""
     values = 100.0 * _noise(rng, 0.005)
     values[_WEEK:] *= float(rng.uniform(1.03, 1.04))
-    return _latency(f"m_too_small-{seed}", values, due=None)
+    return _told(f"m_too_small-{seed}", values, due=None)
 
 
 def _in_the_dark(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -128,7 +149,7 @@ def _in_the_dark(rng: np.random.Generator, seed: int) -> MadeUp:
     values = 100.0 * _noise(rng)
     values[_WEEK:] *= 1.5
     values[_WEEK - 1 : _WEEK + 6] = np.nan
-    return _latency(f"m_in_the_dark-{seed}", values, deploys=(0, 4), due=None)
+    return _told(f"m_in_the_dark-{seed}", values, deploys=(0, 4), due=None)
 
 
 def _sparse_step(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -136,7 +157,7 @@ def _sparse_step(rng: np.random.Generator, seed: int) -> MadeUp:
     values = 100.0 * _noise(rng)
     values[_WEEK:] *= 2.0
     values[rng.random(_N) < 0.6] = np.nan
-    return _latency(f"m_sparse_step-{seed}", values, due=_WATCH)
+    return _told(f"m_sparse_step-{seed}", values, due=_WATCH)
 
 
 def _unrest(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -144,7 +165,7 @@ def _unrest(rng: np.random.Generator, seed: int) -> MadeUp:
     size = 0.01 * 2.0 ** (np.arange(_N) / 1440.0)
     size[_WEEK:] *= 2.0
     slow = signal.lfilter([0.3], [1.0, -0.95], rng.standard_normal(_N))
-    return _latency(f"m_unrest-{seed}", 100.0 * np.exp(np.clip(size * slow, -5.0, 5.0)), due=None)
+    return _told(f"m_unrest-{seed}", 100.0 * np.exp(np.clip(size * slow, -5.0, 5.0)), due=None)
 
 
 def _day(morning: float = 9.1) -> FloatArray:
@@ -168,26 +189,15 @@ def _counts(rng: np.random.Generator, share: FloatArray) -> FloatArray:
 
 
 def _errors(rng: np.random.Generator, name: str, share: FloatArray, *, due: int | None) -> MadeUp:
-    return _told(name, "ratio", _counts(rng, share), due=due)
-
-
-def _latency(
-    name: str,
-    values: FloatArray,
-    *,
-    due: int | None,
-    controls: Sequence[FloatArray] = (),
-    deploys: Sequence[int] = (0,),
-) -> MadeUp:
-    return _told(name, "latency", values, due=due, controls=controls, deploys=deploys)
+    return _told(name, _counts(rng, share), kind="ratio", due=due)
 
 
 def _told(
     name: str,
-    kind: str,
     values: FloatArray,
     *,
     due: int | None,
+    kind: str = "latency",
     controls: Sequence[FloatArray] = (),
     deploys: Sequence[int] = (0,),
 ) -> MadeUp:
@@ -240,6 +250,8 @@ _MAKERS = {
     "m_late_step": _late_step,
     "m_just_before": _just_before,
     "m_risen_before": _risen_before,
+    "m_back_from_a_dip": _back_from_a_dip,
+    "m_dip_and_step": _dip_and_step,
     "m_burst": _burst,
     "m_too_small": _too_small,
     "m_in_the_dark": _in_the_dark,

@@ -38,6 +38,4 @@ def _is_right(one: MadeUp) -> bool:
     assert box.answer(json.loads(json.dumps(one.case, allow_nan=False))) is None
     said = [box.answer(json.loads(json.dumps(tick, allow_nan=False))) for tick in one.ticks]
     confirmed = [i for i, answer in enumerate(said) if answer is not None and answer["confirm"]]
-    if one.due is None:
-        return not confirmed
-    return bool(confirmed) and confirmed[0] <= one.due
+    return one.is_right(min(confirmed, default=None))
