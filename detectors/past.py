@@ -44,6 +44,10 @@ class Column:
     look: Look
     kind: Kind
 
+    def least_scale(self, floor: float) -> float:
+        """Least scale of it. floor: that of levels and tails; a spread is compared by its logarithm."""
+        return 0.5 / math.sqrt(self.look.length) if self.kind == "spread" else floor
+
 
 def columns_of(looks: Sequence[Look]) -> tuple[Column, ...]:
     """Every contrast of the looks, in an order that all series of a watch share."""
@@ -122,8 +126,7 @@ def past_of_values(
         if not math.isfinite(base.level[0]):
             continue
         smallest[c] = least(float(base.level[0]))
-        least_scale = 0.5 / math.sqrt(look.length) if column.kind == "spread" else floor
-        marks[c] = make_mark(contrast, look, origins, least_scale, alpha, n)
+        marks[c] = make_mark(contrast, look, origins, column.least_scale(floor), alpha, n)
     # What a gap that begins with the deploy is filled with; not older than the longest look.
     newest = history[max(n - max(look.length for look in looks), 0) :]
     newest = newest[np.isfinite(newest)]

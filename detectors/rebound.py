@@ -97,7 +97,7 @@ def hours_before(
     usual = _median_before(samples, origins.at, near, count, reach)
     fallen = value_contrasts([usual.level, usual.tail, usual.spread], near, floor)[kind]
     risen = value_contrasts(after(samples, origins.at, look), usual, floor)[kind]
-    least_scale = 0.5 / np.sqrt(look.length) if column.kind == "spread" else floor
+    least_scale = column.least_scale(floor)
     rise = make_mark(risen, look, origins, least_scale, alpha, n)
     # What falls every day at this time is a fall, too; and so is what other days hold a steeper one of.
     falls = [

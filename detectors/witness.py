@@ -105,7 +105,7 @@ def testify(
             Case(
                 deploy_id=deploy.id,
                 is_shared=is_shared,
-                is_back=by_looks and subject.is_back,
+                is_back=subject.is_back,
                 onset_probability=onset.probability,
                 shares=onset.shares,
                 is_practical=is_practical,
