@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from detectors.fitness import is_fit
 from detectors.model import DeployInterval
+from detectors.origins import Origins, placebo_origins
 from detectors.plan import Plan
-from detectors.ruler import Origins, joint_limit, placebo_origins
+from detectors.ruler import joint_limit
 from detectors.subject import Subject
 
 

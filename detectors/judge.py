@@ -22,7 +22,7 @@ from detectors.verdict import conclude, for_all, rank
 from detectors.warmup import learned_warm_up
 from detectors.witness import testify
 
-VERSION = "9"
+VERSION = "10"
 _SETTLED = 0.25  # of the watch: what has not settled by then is judged
 
 

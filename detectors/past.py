@@ -26,8 +26,10 @@ from detectors.contrast import (
 )
 from detectors.looks import Look
 from detectors.model import FloatArray, IntArray
+from detectors.origins import Origins
+from detectors.other_days import foretold
 from detectors.robust import median
-from detectors.ruler import Mark, Origins, make_mark
+from detectors.ruler import Mark, make_mark
 
 _DAY_S = 86400.0
 _HISTORY_MIN = 3  # lengths of a look, for it to be taken at all
@@ -126,7 +128,8 @@ def past_of_values(
         if not math.isfinite(base.level[0]):
             continue
         smallest[c] = least(float(base.level[0]))
-        marks[c] = make_mark(contrast, look, origins, column.least_scale(floor), alpha, n)
+        told = foretold(contrast, origins)
+        marks[c] = make_mark(contrast, told, look, origins, column.least_scale(floor), alpha, n)
     # What a gap that begins with the deploy is filled with; not older than the longest look.
     newest = history[max(n - max(look.length for look in looks), 0) :]
     newest = newest[np.isfinite(newest)]
@@ -189,7 +192,8 @@ def past_of_counts(
             continue
         contrast = count_contrast(events, trials, rate, origins.at, look)
         # Failures have less of a season than requests do; slow requests have all of it.
-        marks[c] = make_mark(contrast, look, origins, 1.0, alpha, n, has_season=has_season)
+        told = foretold(contrast, origins, has_season=has_season)
+        marks[c] = make_mark(contrast, told, look, origins, 1.0, alpha, n)
         reference[c], smallest[c] = rate[0], least(float(rate[0]))
     usual = float(trials.sum()) / max(int(np.count_nonzero(trials)), 1)
     return Past(marks=tuple(marks), reference=reference, least=smallest, trials=usual)

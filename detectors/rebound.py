@@ -15,8 +15,10 @@ import numpy as np
 from detectors.baseline import Baseline
 from detectors.contrast import KINDS, Before, Kind, Samples, after, before, log_ratio, value_contrasts
 from detectors.model import FloatArray, IntArray
+from detectors.origins import Origins
+from detectors.other_days import foretold
 from detectors.past import Column
-from detectors.ruler import Mark, Origins, make_mark
+from detectors.ruler import Mark, make_mark
 from detectors.tracks import Crossing
 
 _REACH_S = 6 * 3600.0
@@ -98,10 +100,11 @@ def hours_before(
     fallen = value_contrasts([usual.level, usual.tail, usual.spread], near, floor)[kind]
     risen = value_contrasts(after(samples, origins.at, look), usual, floor)[kind]
     least_scale = column.least_scale(floor)
-    rise = make_mark(risen, look, origins, least_scale, alpha, n)
+    rise = make_mark(risen, foretold(risen, origins), look, origins, least_scale, alpha, n)
     # What falls every day at this time is a fall, too; and so is what other days hold a steeper one of.
     falls = [
-        make_mark(fallen, look, origins, least_scale, alpha, n, has_season=is_off) for is_off in (True, False)
+        make_mark(fallen, told, look, origins, least_scale, alpha, n)
+        for told in (foretold(fallen, origins), np.zeros_like(fallen))
     ]
     depths = [float(fallen[0] - mark.expected) / mark.scale for mark in falls if mark is not None]
     if rise is None or not depths or not np.isfinite(depths).all():

@@ -15,12 +15,12 @@ from detectors.effect import expected_band
 from detectors.innovations import Noise, fit_noise
 from detectors.model import Calibration, FloatArray, SeriesSpec
 from detectors.onset import onset_evidence
+from detectors.origins import Origins
 from detectors.panel import LIMIT, Beside, Measured, Panel
 from detectors.parts import Part
 from detectors.past import Past, history_min, past_of_counts, past_of_values
 from detectors.plan import Plan
 from detectors.rebound import Rebound
-from detectors.ruler import Origins
 from detectors.scores import clean_pairs
 from detectors.tape import Tape
 

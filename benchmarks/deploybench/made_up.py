@@ -59,11 +59,42 @@ def _ramp_step(rng: np.random.Generator, seed: int) -> MadeUp:
 def _monday(rng: np.random.Generator, seed: int) -> MadeUp:
     """Healthy deploys on a Monday while the load grows fourfold within two hours; on weekends it grows by a
     fifth of that."""
-    hours = (_AT + _STEP_S * (np.arange(_N) - _WEEK)) % (7 * _DAY_S) / 3600.0  # the epoch began on a Thursday
+    hours = _hours()
     rise, fall = (1.0 + np.exp(-3.0 * (hours % 24.0 - 9.5))), (1.0 + np.exp(-1.4 * (hours % 24.0 - 20.0)))
     weekend = np.isin(hours // 24.0, (2.0, 3.0))
     load = 50.0 * (1.0 + np.where(weekend, 0.6, 3.0) * (1.0 / rise - 1.0 / fall))
     return _told(f"m_monday-{seed}", load * _noise(rng), kind="rate", due=None)
+
+
+def _workdays_at_nine(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Healthy deploys on a Monday at nine, when workdays get slower by 30 % within a quarter of an hour."""
+    values = 100.0 * (1.0 + 0.15 * (_day(9.1, steep=20.0) - 1.0)) * _noise(rng)
+    at_weekends = np.isin(_hours() // 24.0, (2.0, 3.0))
+    values[at_weekends] = 100.0 * _noise(rng)[at_weekends]
+    return _told(f"m_workdays_at_nine-{seed}", values, due=None)
+
+
+def _errors_at_nine(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Healthy deploys at nine, when every day 5 % of the requests fail for a quarter of an hour, not 1 %."""
+    minute = 60.0 * (_hours() % 24.0 - 9.0)
+    share = np.where((minute > 0.5) & (minute < 15.5), 0.05, 0.01)
+    return _errors(rng, f"m_errors_at_nine-{seed}", share, due=None)
+
+
+def _restart(rng: np.random.Generator, seed: int) -> MadeUp:
+    """A healthy deploy of a service that is twice as slow for ten minutes after each of its deploys."""
+    values = 100.0 * _noise(rng)
+    past = np.sort(rng.choice(np.arange(60, _WEEK - 60, 60), 14, replace=False)) + int(rng.integers(0, 30))
+    for at in (*past, _WEEK):
+        values[at : at + 10] *= 2.0
+    return _told(f"m_restart-{seed}", values, past=past.tolist(), due=None)
+
+
+def _day_long(rng: np.random.Generator, seed: int) -> MadeUp:
+    """Watched for a day, 11 % slower from the deploy on; due within half an hour."""
+    values = 100.0 * _noise(rng)[:-10]
+    values[_WEEK:] *= 1.11
+    return _told(f"m_day_long-{seed}", values, watch=1440, due=30)
 
 
 def _hard_break(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -168,11 +199,16 @@ def _unrest(rng: np.random.Generator, seed: int) -> MadeUp:
     return _told(f"m_unrest-{seed}", 100.0 * np.exp(np.clip(size * slow, -5.0, 5.0)), due=None)
 
 
-def _day(morning: float = 9.1) -> FloatArray:
-    """Three times as much by day; `morning`: hour in the middle of its rise, which takes half an hour."""
-    hour = (_AT + _STEP_S * (np.arange(_N) - _WEEK)) % _DAY_S / 3600.0
+def _hours() -> FloatArray:
+    """Hours of the week that the ticks begin at; the epoch began on a Thursday."""
+    return np.asarray((_AT + _STEP_S * (np.arange(_N) - _WEEK)) % (7 * _DAY_S) / 3600.0, dtype=np.float64)
+
+
+def _day(morning: float = 9.1, steep: float = 10.0) -> FloatArray:
+    """Three times as much by day; `morning`: hour in the middle of its rise, 5 / `steep` hours long."""
+    hour = _hours() % 24.0
     made: FloatArray = (
-        1.0 + 2.0 / (1.0 + np.exp(-10.0 * (hour - morning))) - 2.0 / (1.0 + np.exp(-3.0 * (hour - 19.0)))
+        1.0 + 2.0 / (1.0 + np.exp(-steep * (hour - morning))) - 2.0 / (1.0 + np.exp(-3.0 * (hour - 19.0)))
     )
     return made
 
@@ -200,8 +236,11 @@ def _told(
     kind: str = "latency",
     controls: Sequence[FloatArray] = (),
     deploys: Sequence[int] = (0,),
+    past: Sequence[int] = (),
+    watch: int = _WATCH,
 ) -> MadeUp:
-    """One series as the messages of a case. deploys: ticks, the first being 0."""
+    """One series as the messages of a case. deploys: ticks, the first being 0. past: those before, as places
+    of the history. watch: ticks that are watched, though fewer may be told."""
     mine, *beside = [_rows(one) for one in (values, *controls)]
     case = {
         "type": "case",
@@ -209,14 +248,15 @@ def _told(
         "step_s": _STEP_S,
         "t_start": _AT - _STEP_S * _WEEK,
         "n_hist": _WEEK,
-        "horizon": _WATCH,
+        "horizon": watch,
         "min_effect": _MIN_EFFECT,
         "deploys": [{"id": "d0", "t": _AT}],
+        "past_deploys": [{"id": f"before{i}", "t": _AT + _STEP_S * (i - _WEEK)} for i in past],
         "metrics": [{"name": kind, "kind": kind, "bad": "up"} | _history(mine)],
         "controls": [{"name": f"c{i}"} | _history(one) for i, one in enumerate(beside)],
     }
     ticks = []
-    for i in range(_WATCH):
+    for i in range(len(values) - _WEEK):
         at = _AT + _STEP_S * i
         told: dict[str, Any] = {"values": [mine[_WEEK + i]], "controls": [one[_WEEK + i] for one in beside]}
         if i in deploys[1:]:
@@ -243,6 +283,10 @@ _MAKERS = {
     "m_ramp": _ramp,
     "m_ramp_step": _ramp_step,
     "m_monday": _monday,
+    "m_workdays_at_nine": _workdays_at_nine,
+    "m_errors_at_nine": _errors_at_nine,
+    "m_restart": _restart,
+    "m_day_long": _day_long,
     "m_hard_break": _hard_break,
     "m_shock": _shock,
     "m_shared_errors": _shared_errors,

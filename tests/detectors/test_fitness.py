@@ -9,8 +9,8 @@ from detectors.fitness import held_out, is_fit
 from detectors.judge import DeployJudge
 from detectors.looks import plan_looks
 from detectors.model import DeployInterval, FloatArray, History, JudgeSettings, Verdict
+from detectors.origins import placebo_origins
 from detectors.past import Past, past_of_values
-from detectors.ruler import placebo_origins
 from tests.detectors.simulated import T0, noise, quiet, spec
 
 N = 4320

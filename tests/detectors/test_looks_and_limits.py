@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,9 +34,10 @@ from detectors.contrast import (
 from detectors.controls import Companions, company_of
 from detectors.looks import Look, plan_looks
 from detectors.model import DeployInterval, FloatArray, JudgeSettings
+from detectors.origins import placebo_origins
 from detectors.past import base_of, columns_of, past_of_counts, past_of_values, rates_before
 from detectors.plan import plan_watch
-from detectors.ruler import joint_limit, make_mark, placebo_origins, season_of
+from detectors.ruler import joint_limit, make_mark
 from detectors.scores import Score
 from detectors.subject import Subject
 from detectors.tails import normal_quantile, student_quantile, tail_quantile
@@ -200,72 +200,12 @@ def test_placebos_keep_away_from_real_deploys() -> None:
     assert not ((begin < past.finished_at + 600.0) & (begin + plan.span * 60.0 > past.started_at)).any()
 
 
-@pytest.mark.parametrize(("n", "step_s"), [(10_080, 60.0), (2016, 300.0), (500, 60.0), (40_000, 15.0)])
-def test_the_same_time_of_another_day_is_an_origin_too(n: int, step_s: float) -> None:
-    origins = placebo_origins(n, step_s)
-    assert origins.at[0] == n
-    assert len(origins.at) <= 1201
-    if n > 86_400 / step_s:
-        assert (origins.at[0] - origins.at[origins.places]) * step_s == 86_400.0
-    else:
-        assert origins.places == 0
-
-
-def test_other_days_are_taken_off_only_where_they_foretell() -> None:
-    rng = np.random.default_rng(2)
-    origins = placebo_origins(10_080, 60.0)
-    wave = np.sin(2.0 * np.pi * origins.at / 1440.0)
-    assert np.abs(season_of(wave + 0.05 * rng.standard_normal(len(wave)), origins) - wave).mean() < 0.1
-    assert not season_of(rng.standard_normal(len(wave)), origins).any()
-
-
-def test_a_short_ramp_in_much_noise_is_taken_off_whole() -> None:
-    rng = np.random.default_rng(1)
-    origins = placebo_origins(10_080, 60.0)
-    ramp = np.where(origins.at % 1440 < 45, 1.0, 0.0)
-    told = season_of(ramp + 0.18 * rng.standard_normal(len(ramp)), origins)
-    # Half of it would foretell the quiet rest of the day a little better.
-    assert told[ramp > 0.0].mean() == pytest.approx(1.0, abs=0.1)
-
-
-def test_workdays_are_foretold_by_workdays_where_weekends_are_others() -> None:
-    rng = np.random.default_rng(5)
-    monday = placebo_origins(10_080, 60.0, 4 * 86_400.0)  # the epoch began on a Thursday
-    assert [int(monday.is_weekend[day * monday.places + 1]) for day in range(7)] == [1, 1, 0, 0, 0, 0, 0]
-    wave = np.sin(2.0 * np.pi * monday.at / 1440.0)
-    noise = 0.1 * rng.standard_normal(len(wave))
-    week = np.where(monday.is_weekend, 0.2, 1.0) * wave
-    told = season_of(week + noise, monday)
-    assert np.abs(told - week).mean() < 0.1
-    # The same numbers by a calendar that knows no weekend there: other days agree less.
-    blurred = season_of(week + noise, replace(monday, is_weekend=np.zeros(len(wave), dtype=np.bool_)))
-    assert np.abs(blurred - week).mean() > 2.0 * np.abs(told - week).mean()
-    # Where weekends are no different, fewer days only know less.
-    alike = season_of(wave + noise, monday)
-    assert alike.tolist() == season_of(wave + noise, replace(monday, is_weekend=monday.free)).tolist()
-
-
-@pytest.mark.parametrize("days", [1.1, 1.5, 2.0, 2.9, 5.5, 7.0])
-def test_a_time_of_day_is_foretold_by_whatever_other_days_there_are(days: float) -> None:
-    origins = placebo_origins(round(1440 * days), 60.0)
-    wave = np.sin(2.0 * np.pi * origins.at / 1440.0)
-    wave[3] = np.nan
-    told = season_of(wave, origins)
-    last = len(wave) - 1
-    # Two days either side of a placebo, five days before the deploy.
-    for j in range(len(wave)):
-        there = range(1, 6) if j == 0 else (-2, -1, 1, 2)
-        others = [wave[j + d * origins.places] for d in there if 1 <= j + d * origins.places <= last]
-        others = [value for value in others if np.isfinite(value)]
-        assert told[j] == pytest.approx(np.mean(others) if others else 0.0)
-
-
 def test_one_deploy_alone_is_never_its_own_placebo() -> None:
     contrast = np.random.default_rng(3).standard_normal(400)
     origins = placebo_origins(400, 60.0)
-    here = make_mark(contrast, LOOK, origins, 0.0, 0.01, 4000)
+    here = make_mark(contrast, 0.0 * contrast, LOOK, origins, 0.0, 0.01, 4000)
     contrast[0] = 1e6
-    there = make_mark(contrast, LOOK, origins, 0.0, 0.01, 4000)
+    there = make_mark(contrast, 0.0 * contrast, LOOK, origins, 0.0, 0.01, 4000)
     assert here is not None
     assert there is not None
     assert (here.scale, here.limit) == (there.scale, there.limit)

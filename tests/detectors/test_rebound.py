@@ -8,9 +8,10 @@ import pytest
 from detectors.contrast import KINDS, Samples
 from detectors.looks import Look
 from detectors.model import FloatArray, JudgeSettings
+from detectors.origins import placebo_origins
 from detectors.past import Column
 from detectors.rebound import Hours, hours_before
-from detectors.ruler import Mark, placebo_origins
+from detectors.ruler import Mark
 from detectors.tracks import Crossing
 from tests.detectors.simulated import Watched, quiet, spec, watch
 

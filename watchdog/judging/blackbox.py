@@ -2,7 +2,8 @@
 
 The protocol is that of benchmarks of deploy-keyed detection: a `case` with the history up to a deploy, then
 one `tick` after the other, each answered before the next is shown. It runs the daemon's own judge with its
-own settings, one judge per deploy, as the daemon has one watch per deploy.
+own settings, one judge per deploy, as the daemon has one watch per deploy. Beyond the protocol a case may
+hold `past_deploys`, those of the time before, written as `deploys` are: restarts are learned from them.
 """
 
 from __future__ import annotations
@@ -83,13 +84,13 @@ class _Case:
         self.controls = [[_numbers(x) for x in rows_of(c)] for c in message.get("controls", [])]
         self.end_at = float(first["t"])
         self.judges: dict[str, DeployJudge] = {}
+        self._past_deploys = [_at_once(told) for told in message.get("past_deploys", [])]
         self._deploys: list[DeployInterval] = []
         self.deploy(first)
 
     def deploy(self, told: Mapping[str, Any]) -> None:
         """Another deploy: a judge of its own on the history there is by now, and a suspect for the others."""
-        at = float(told["t"])
-        new = DeployInterval(id=str(told["id"]), started_at=at, finished_at=at)
+        new = _at_once(told)
         histories, controls = [], {}
         for metric, past in zip(self.metrics, self.past, strict=True):
             for spec in metric.specs:
@@ -101,7 +102,9 @@ class _Case:
                 ]
         for judge in self.judges.values():
             judge.add_deploy(new)
-        self.judges[new.id] = DeployJudge(new, self._deploys, histories, self.settings, controls)
+        self.judges[new.id] = DeployJudge(
+            new, self._deploys, histories, self.settings, controls, self._past_deploys
+        )
         self._deploys.append(new)
 
     def _beside(self, spec: SeriesSpec) -> list[tuple[int, SeriesSpec]]:
@@ -153,6 +156,12 @@ class BlackBox:
         except (TypeError, ValueError, IndexError) as error:
             raise BadMessage(f"{message.get('type')}: {error}") from error
         raise BadMessage(f"type: {message.get('type')!r} is neither case nor tick")
+
+
+def _at_once(told: Mapping[str, Any]) -> DeployInterval:
+    """The deploy of a message, which knows one moment of it."""
+    at = float(told["t"])
+    return DeployInterval(id=str(told["id"]), started_at=at, finished_at=at)
 
 
 def _reply(said: Mapping[str, Verdict]) -> dict[str, Any]:
