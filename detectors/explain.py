@@ -45,20 +45,28 @@ def _told(subject: Subject, e: Evidence, excuse: Reason, deploy: DeployInterval)
     needed = f"Evidence {e.statistic:.1f} of {e.threshold:.1f} needed"
     if e.onset_at is None or not excuse:
         word = "steady" if e.state == "steady" else "not sure"
-        found = ""
-        if e.state == "not_sure" and e.is_present:
-            found = "; it is still there, but no look of this watch tells it from chance"
-        elif not e.smallest_visible:
-            found = "; no change would surely be found"
-        else:
-            found = f"; a change of {say.least(subject.spec, e.before, e.smallest_visible)} would be found"
-        return f"{name} {word}: {now}, {before} before ({moved}). {needed}{found}."
+        return f"{name} {word}: {now}, {before} before ({moved}). {needed}{_outlook(subject, e)}."
     verb = "rose" if e.now > e.before else "fell"
     blame = f"{say.percent(e.shares.get(deploy.id, 0.0))} this deploy"
     return (
         f"{name} {verb} from {before} to {now} ({moved}) {_when(e, subject.plan.step_s, deploy)}; {blame}. "
         f"{needed}.{_EXCUSES.get(excuse, '')}"
     )
+
+
+def _outlook(subject: Subject, e: Evidence) -> str:
+    """What is still to be said of a series at which no look found anything."""
+    is_up = subject.spec.bad == "up"
+    rise = ((e.now or 0.0) - (e.before or 0.0)) * (1.0 if is_up else -1.0)
+    usual = ""
+    if e.smallest_visible and rise > e.smallest_visible and subject.is_foretold:
+        usual = f"; it {'rises' if is_up else 'falls'} at this time of other days, too"
+    if e.state == "not_sure" and e.is_present:
+        return f"; it is still there, but no look of this watch tells it from chance{usual}"
+    if not e.smallest_visible:
+        return "; no change would surely be found"
+    least = say.least(subject.spec, e.before or 0.0, e.smallest_visible)
+    return f"{usual}; a change of {least}{' besides' if usual else ''} would be found"
 
 
 def _when(e: Evidence, step_s: float, deploy: DeployInterval) -> str:

@@ -169,6 +169,11 @@ class Panel:
         found = self._tracks_of(i)
         return found is not None and found[0].has_looked(found[1])
 
+    def is_foretold(self, i: int) -> bool:
+        """`Tracks.is_foretold` of series i; False for a probe, and for a series that cannot be judged."""
+        found = self._tracks_of(i)
+        return found is not None and found[0].is_foretold(found[1])
+
     def crossings_of(self, i: int) -> list[Crossing]:
         """`Tracks.crossings` of series i; none of a probe, and of a series that cannot be judged."""
         found = self._tracks_of(i)

@@ -224,6 +224,12 @@ class Subject:
         return self._rebound is not None and self._rebound.explains(panel.crossings_of(place), self.joint)
 
     @property
+    def is_foretold(self) -> bool:
+        """Other days get worse at this time, too."""
+        panel, place = self._joined
+        return panel.is_foretold(place)
+
+    @property
     def is_faint(self) -> bool:
         """Something changed, by less than what matters."""
         panel, place = self._joined

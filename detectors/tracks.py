@@ -34,6 +34,7 @@ _KEEPS = 0.6  # of what a look found must still be there
 _HALF = 0.5  # of a tail must be in both halves of the stretch: a burst is no habit
 _POWER = 0.841621  # s.d.: four of five changes come out larger than that below their size
 _EVENTS_MIN = 3.0
+_FORETOLD = 0.5  # of what is needed
 
 
 @dataclass(slots=True)
@@ -109,6 +110,11 @@ class Tracks(ABC):
     def has_looked(self, i: int) -> bool:
         """Whether there was data enough for one of the looks at series i."""
         return bool((np.isfinite(self._limit[i]) & ~self._is_pending[i]).any())
+
+    def is_foretold(self, i: int) -> bool:
+        """Whether other days foretell, for one of the looks taken at series i, half of what is needed."""
+        needed = _FORETOLD * self._scale[i] * self._limit[i] * self._joint[i]
+        return bool((~self._is_pending[i] & (self._expected[i] > needed)).any())
 
     def crossings(self, i: int) -> list[Crossing]:
         """What is beyond its limit at series i now."""
