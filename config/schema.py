@@ -244,7 +244,8 @@ class Series(Section):
     """Labels that identify the series beside its name."""
     ignore_below: Magnitude | None = None
     """A smaller change is not worth a rollback: `5%` of the level before, `0.5pt` of a share, `80ms`. Of a
-    `histogram` the level is the share of requests above a bound."""
+    `histogram` the level is the share of requests above a bound; of a `ratio` with `bad: down` what is
+    missing from 100 %."""
     acts: Switch = True
     """`false` for a series that informs but never causes a rollback."""
     impact: str | None = None

@@ -101,8 +101,13 @@ def winsorised_mean(window: FloatArray, reach: float) -> tuple[FloatArray, Float
 
 
 def least_change(spec: SeriesSpec, before: float) -> float:
-    """The smallest change that matters, in the unit of the series: the larger of the two `ignore_below`."""
-    return max(spec.ignore_below_rel * abs(before), spec.ignore_below_abs)
+    """The smallest change that matters, in the unit of the series: the larger of the two `ignore_below`.
+
+    Of a share of what went well the part that went wrong is what a change is relative to: 99.9 to 99.5 % is
+    five times as bad.
+    """
+    level = 1.0 - before if spec.kind == "ratio" and spec.bad == "down" else before
+    return max(spec.ignore_below_rel * abs(level), spec.ignore_below_abs)
 
 
 def fit_baseline(spec: SeriesSpec, raw: FloatArray, end_at: FloatArray, plan: Plan) -> Baseline:

@@ -3,10 +3,12 @@ scenario runs over several and states how many must come out right."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
-from detectors.model import DeployInterval, FloatArray, JudgeSettings
+from detectors.model import DeployInterval, FloatArray, JudgeSettings, SeriesKind
 from tests.detectors.simulated import T0, Watched, errors, quiet, spec, watch
 
 N = 1440
@@ -348,3 +350,47 @@ def test_two_deploys_at_once_are_ambiguous() -> None:
     data = _broken(np.random.default_rng(8), 0.004, 0.04, 1)
     came = watch([(spec("ratio"), data)], N, SETTINGS, others=[twin], stop=False)
     assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "overlap")
+
+
+@pytest.mark.parametrize(("kind", "factor"), [("latency", 1.4), ("count", 0.6)])
+def test_what_every_day_does_at_this_time_is_not_rolled_back(kind: SeriesKind, factor: float) -> None:
+    n = 7 * 1440
+    minute = (np.arange(n + 40) - n) % 1440
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        values = quiet(kind, rng, n + 40)
+        values[(minute > 0) & (minute < 35)] *= factor
+        came = watch([(spec(kind), values)], n, SETTINGS, stop=False)
+        assert "regressed" not in came.states, came.verdict.because
+        values[:n] = quiet(kind, rng, n)
+        alone = watch([(spec(kind), values)], n, SETTINGS)
+        assert alone.verdict.state == "regressed", "no other day did that"
+
+
+@pytest.mark.parametrize(("bad", "verb"), [("up", "rises"), ("down", "falls")])
+def test_failures_of_every_day_at_this_time_are_told_as_such(bad: Literal["up", "down"], verb: str) -> None:
+    n = 7 * 1440
+    minute = (np.arange(n + 40) - n) % 1440
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        counts = errors(rng, n + 40, 0.004)
+        is_then = (minute > 0) & (minute < 20)
+        counts[is_then, 0] = rng.binomial(counts[is_then, 1].astype(np.int64), 0.04)
+        if bad == "down":
+            counts[:, 0] = counts[:, 1] - counts[:, 0]
+        came = watch([(spec("ratio", bad=bad), counts)], n, SETTINGS, stop=False)
+        assert "regressed" not in came.states, came.verdict.because
+        assert f"it {verb} at this time of other days, too; a change of " in came.verdict.evidence[0].because
+
+
+@pytest.mark.parametrize("bad", ["up", "down"])
+def test_a_share_of_failures_and_one_of_successes_are_judged_alike(bad: Literal["up", "down"]) -> None:
+    for seed in range(4):
+        counts = _broken(np.random.default_rng(seed), 0.004, 0.031)
+        if bad == "down":
+            counts[:, 0] = counts[:, 1] - counts[:, 0]
+        came = watch([(spec("ratio", bad=bad), counts)], N, SETTINGS)
+        assert came.verdict.state == "regressed", came.verdict.because
+        smallest = came.verdict.evidence[0].smallest_visible
+        assert smallest is not None
+        assert smallest < 0.01
