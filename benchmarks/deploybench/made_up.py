@@ -18,6 +18,7 @@ _WEEK, _WATCH, _DAY_S, _STEP_S = 10_080, 45, 86_400.0, 60
 _N = _WEEK + _WATCH
 _CASES = 20
 _AT = 1_699_833_600 + 9 * 3600  # a Monday, 09:00 UTC
+_SATURDAY = 5  # days later
 _NOISE = 0.06
 _MIN_EFFECT = {"rel": 0.05, "abs_ratio": 0.002}
 
@@ -68,10 +69,21 @@ def _monday(rng: np.random.Generator, seed: int) -> MadeUp:
 
 def _workdays_at_nine(rng: np.random.Generator, seed: int) -> MadeUp:
     """Healthy deploys on a Monday at nine, when workdays get slower by 30 % within a quarter of an hour."""
-    values = 100.0 * (1.0 + 0.15 * (_day(9.1, steep=20.0) - 1.0)) * _noise(rng)
-    at_weekends = np.isin(_hours() // 24.0, (2.0, 3.0))
+    return _told(f"m_workdays_at_nine-{seed}", _slow_at_nine(rng), due=None)
+
+
+def _saturday_at_nine(rng: np.random.Generator, seed: int) -> MadeUp:
+    """The same service gets slower as on a workday, with a deploy on a Saturday at nine."""
+    values = np.concatenate([_slow_at_nine(rng, _SATURDAY)[:_WEEK], _slow_at_nine(rng)[_WEEK:]])
+    return _told(f"m_saturday_at_nine-{seed}", values, day=_SATURDAY, due=_WATCH)
+
+
+def _slow_at_nine(rng: np.random.Generator, day: int = 0) -> FloatArray:
+    """Slower by 30 % at nine, on workdays."""
+    values: FloatArray = 100.0 * (1.0 + 0.15 * (_day(9.1, steep=20.0) - 1.0)) * _noise(rng)
+    at_weekends = np.isin(_hours(day) // 24.0, (2.0, 3.0))
     values[at_weekends] = 100.0 * _noise(rng)[at_weekends]
-    return _told(f"m_workdays_at_nine-{seed}", values, due=None)
+    return values
 
 
 def _errors_at_nine(rng: np.random.Generator, seed: int) -> MadeUp:
@@ -199,9 +211,10 @@ def _unrest(rng: np.random.Generator, seed: int) -> MadeUp:
     return _told(f"m_unrest-{seed}", 100.0 * np.exp(np.clip(size * slow, -5.0, 5.0)), due=None)
 
 
-def _hours() -> FloatArray:
-    """Hours of the week that the ticks begin at; the epoch began on a Thursday."""
-    return np.asarray((_AT + _STEP_S * (np.arange(_N) - _WEEK)) % (7 * _DAY_S) / 3600.0, dtype=np.float64)
+def _hours(day: int = 0) -> FloatArray:
+    """Hours of the week that the ticks begin at; the epoch began on a Thursday. day: of the deploy."""
+    at = _AT + day * _DAY_S + _STEP_S * (np.arange(_N) - _WEEK)
+    return np.asarray(at % (7 * _DAY_S) / 3600.0, dtype=np.float64)
 
 
 def _day(morning: float = 9.1, steep: float = 10.0) -> FloatArray:
@@ -238,26 +251,28 @@ def _told(
     deploys: Sequence[int] = (0,),
     past: Sequence[int] = (),
     watch: int = _WATCH,
+    day: int = 0,
 ) -> MadeUp:
     """One series as the messages of a case. deploys: ticks, the first being 0. past: those before, as places
-    of the history. watch: ticks that are watched, though fewer may be told."""
+    of the history. watch: ticks that are watched, though fewer may be told. day: of the deploy."""
+    start = _AT + _DAY_S * day
     mine, *beside = [_rows(one) for one in (values, *controls)]
     case = {
         "type": "case",
         "id": name,
         "step_s": _STEP_S,
-        "t_start": _AT - _STEP_S * _WEEK,
+        "t_start": start - _STEP_S * _WEEK,
         "n_hist": _WEEK,
         "horizon": watch,
         "min_effect": _MIN_EFFECT,
-        "deploys": [{"id": "d0", "t": _AT}],
-        "past_deploys": [{"id": f"before{i}", "t": _AT + _STEP_S * (i - _WEEK)} for i in past],
+        "deploys": [{"id": "d0", "t": start}],
+        "past_deploys": [{"id": f"before{i}", "t": start + _STEP_S * (i - _WEEK)} for i in past],
         "metrics": [{"name": kind, "kind": kind, "bad": "up"} | _history(mine)],
         "controls": [{"name": f"c{i}"} | _history(one) for i, one in enumerate(beside)],
     }
     ticks = []
     for i in range(len(values) - _WEEK):
-        at = _AT + _STEP_S * i
+        at = start + _STEP_S * i
         told: dict[str, Any] = {"values": [mine[_WEEK + i]], "controls": [one[_WEEK + i] for one in beside]}
         if i in deploys[1:]:
             told["deploy"] = {"id": f"d{deploys.index(i)}", "t": at}
@@ -284,6 +299,7 @@ _MAKERS = {
     "m_ramp_step": _ramp_step,
     "m_monday": _monday,
     "m_workdays_at_nine": _workdays_at_nine,
+    "m_saturday_at_nine": _saturday_at_nine,
     "m_errors_at_nine": _errors_at_nine,
     "m_restart": _restart,
     "m_day_long": _day_long,
