@@ -59,12 +59,18 @@ def _agreed(others: FloatArray, alike: BoolArray, size: float) -> FloatArray:
     Of one such day alone, all days must say so too; without one, what they say is believed. size: what the
     contrast usually is.
     """
+    agreed = np.full(others.shape[1], -np.inf)
+    # Whatever is agreed on, two days exceed this; most places need no sorting.
+    least = _AGREED * size / np.sqrt(len(others))
+    near = np.flatnonzero((others > least).sum(axis=0) >= _DAYS_MIN)
+    others, alike = others[:, near], alike[:, near]
     median, days = _middle(np.where(alike, others, np.nan))
     of_all, all_days = _middle(others)
     is_known = days >= _DAYS_MIN
     median, days = np.where(is_known, median, np.fmin(median, of_all)), np.where(is_known, days, all_days)
     is_agreed = (days >= _DAYS_MIN) & (median * np.sqrt(days) > _AGREED * size)
-    return np.where(is_agreed, median, -np.inf)
+    agreed[near[is_agreed]] = median[is_agreed]
+    return agreed
 
 
 def _middle(days: FloatArray) -> tuple[FloatArray, IntArray]:
