@@ -12,6 +12,7 @@ import numpy as np
 from detectors.contrast import usual_size
 from detectors.model import BoolArray, FloatArray, IntArray
 from detectors.origins import Origins
+from detectors.robust import medians_of_seen
 from detectors.tails import quantile
 
 _GAIN_MIN = 0.05  # of squared error that the other days must save before they are believed
@@ -76,9 +77,5 @@ def _agreed(others: FloatArray, alike: BoolArray, size: float) -> FloatArray:
 def _middle(days: FloatArray) -> tuple[FloatArray, IntArray]:
     """The median over the days, NaN without one, and how many there are, both of shape (J,) from (7, J). Of
     two days the lower: one incident is no habit."""
-    ranked = np.sort(days, axis=0)  # what is missing comes last
-    seen = np.isfinite(ranked).sum(axis=0)
-    lower = np.maximum(seen - 1, 0) // 2
-    middle = np.stack([lower, np.where(seen > 2, seen // 2, lower)])
-    median: FloatArray = np.take_along_axis(ranked, middle, axis=0).mean(axis=0)
-    return median, seen
+    median, seen = medians_of_seen(days)
+    return np.where(seen == 2, np.fmin.reduce(days, axis=0), median), seen

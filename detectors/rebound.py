@@ -18,6 +18,7 @@ from detectors.model import FloatArray, IntArray
 from detectors.origins import Origins
 from detectors.other_days import foretold
 from detectors.past import Column
+from detectors.robust import medians_of_seen
 from detectors.ruler import Mark, make_mark
 from detectors.tracks import Crossing
 
@@ -128,8 +129,5 @@ def _median_before(samples: Samples, origins: IntArray, near: Before, count: int
 
 def _median(stretches: list[FloatArray]) -> FloatArray:
     """Median of each place, shape (J,), NaN where half of the stretches or more were not seen."""
-    ranked = np.sort(np.stack(stretches), axis=0)  # what is missing comes last
-    seen = np.isfinite(ranked).sum(axis=0)
-    middle = np.stack([(seen - 1) // 2, seen // 2])
-    found = np.take_along_axis(ranked, np.maximum(middle, 0), axis=0).mean(axis=0)
+    found, seen = medians_of_seen(np.stack(stretches))
     return np.where(seen > len(stretches) // 2, found, np.nan)

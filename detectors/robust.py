@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.model import FloatArray
+from detectors.model import FloatArray, IntArray
 
 _NORMAL = 1.4826  # s.d. of a normal over its median absolute deviation
 
@@ -23,6 +23,15 @@ def medians(x: FloatArray) -> FloatArray:
     ranked, n = np.sort(x, axis=-1), x.shape[-1]
     result: FloatArray = 0.5 * (ranked[..., (n - 1) // 2] + ranked[..., n // 2])
     return result
+
+
+def medians_of_seen(x: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Medians of what is finite along the first axis, NaN where nothing is, and of how many; shape (J,) from
+    (n, J)."""
+    ranked = np.sort(x, axis=0)  # what is missing comes last
+    seen = np.isfinite(ranked).sum(axis=0)
+    middle = np.maximum(np.stack([(seen - 1) // 2, seen // 2]), 0)
+    return np.take_along_axis(ranked, middle, axis=0).mean(axis=0), seen
 
 
 def robust_sd(x: FloatArray, middle: float | None = None) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import signal
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 _WEEK, _WATCH, _DAY_S, _STEP_S = 10_080, 45, 86_400.0, 60
 _N = _WEEK + _WATCH
@@ -62,8 +63,7 @@ def _monday(rng: np.random.Generator, seed: int) -> MadeUp:
     fifth of that."""
     hours = _hours()
     rise, fall = (1.0 + np.exp(-3.0 * (hours % 24.0 - 9.5))), (1.0 + np.exp(-1.4 * (hours % 24.0 - 20.0)))
-    weekend = np.isin(hours // 24.0, (2.0, 3.0))
-    load = 50.0 * (1.0 + np.where(weekend, 0.6, 3.0) * (1.0 / rise - 1.0 / fall))
+    load = 50.0 * (1.0 + np.where(_is_weekend(hours), 0.6, 3.0) * (1.0 / rise - 1.0 / fall))
     return _told(f"m_monday-{seed}", load * _noise(rng), kind="rate", due=None)
 
 
@@ -81,8 +81,8 @@ def _saturday_at_nine(rng: np.random.Generator, seed: int) -> MadeUp:
 def _slow_at_nine(rng: np.random.Generator, day: int = 0) -> FloatArray:
     """Slower by 30 % at nine, on workdays."""
     values: FloatArray = 100.0 * (1.0 + 0.15 * (_day(9.1, steep=20.0) - 1.0)) * _noise(rng)
-    at_weekends = np.isin(_hours(day) // 24.0, (2.0, 3.0))
-    values[at_weekends] = 100.0 * _noise(rng)[at_weekends]
+    quiet = _is_weekend(_hours(day))
+    values[quiet] = 100.0 * _noise(rng)[quiet]
     return values
 
 
@@ -104,7 +104,7 @@ def _restart(rng: np.random.Generator, seed: int) -> MadeUp:
 
 def _day_long(rng: np.random.Generator, seed: int) -> MadeUp:
     """Watched for a day, 11 % slower from the deploy on; due within half an hour."""
-    values = 100.0 * _noise(rng)[:-10]
+    values = 100.0 * _noise(rng)[: _WEEK + 35]
     values[_WEEK:] *= 1.11
     return _told(f"m_day_long-{seed}", values, watch=1440, due=30)
 
@@ -215,6 +215,10 @@ def _hours(day: int = 0) -> FloatArray:
     """Hours of the week that the ticks begin at; the epoch began on a Thursday. day: of the deploy."""
     at = _AT + day * _DAY_S + _STEP_S * (np.arange(_N) - _WEEK)
     return np.asarray(at % (7 * _DAY_S) / 3600.0, dtype=np.float64)
+
+
+def _is_weekend(hours: FloatArray) -> BoolArray:
+    return np.isin(hours // 24.0, (2.0, 3.0))
 
 
 def _day(morning: float = 9.1, steep: float = 10.0) -> FloatArray:
