@@ -43,10 +43,15 @@ def _told(subject: Subject, e: Evidence, excuse: Reason, deploy: DeployInterval)
     moved = say.change(subject.spec, e.before, e.effect, e.effect_low or 0.0, e.effect_high or 0.0)
     before, now = say.value(e.before, subject.spec.unit), say.value(e.now, subject.spec.unit)
     needed = f"Evidence {e.statistic:.1f} of {e.threshold:.1f} needed"
+    verb = "rose" if e.now > e.before else "fell"
+    if excuse == "too_late":
+        return (
+            f"{name} {verb} from {before} to {now} ({moved}) by the end of the watch: too late for this "
+            f"deploy to be blamed, and it is still there. {needed}."
+        )
     if e.onset_at is None or not excuse:
         word = "steady" if e.state == "steady" else "not sure"
         return f"{name} {word}: {now}, {before} before ({moved}). {needed}{_outlook(subject, e)}."
-    verb = "rose" if e.now > e.before else "fell"
     blame = f"{say.percent(e.shares.get(deploy.id, 0.0))} this deploy"
     return (
         f"{name} {verb} from {before} to {now} ({moved}) {_when(e, subject.plan.step_s, deploy)}; {blame}. "

@@ -22,7 +22,7 @@ from detectors.verdict import conclude, for_all, rank
 from detectors.warmup import learned_warm_up
 from detectors.witness import testify
 
-VERSION = "10"
+VERSION = "11"
 _SETTLED = 0.25  # of the watch: what has not settled by then is judged
 
 
@@ -194,7 +194,9 @@ class DeployJudge:
             subject.advance(row, part)
 
     def _conclude(self) -> Verdict:
-        said = [testify(s, self._deploy, self._others, self._settings) for s in self._subjects]
+        said = [
+            testify(s, self._deploy, self._others, self._settings, self._is_closed) for s in self._subjects
+        ]
         groups = [[j for j, of in enumerate(self._of) if of == i] for i in range(len(self._specs))]
         spoken = [min(group, key=lambda j: rank(said[j])) for group in groups]
         verdict = conclude(

@@ -122,6 +122,7 @@ Reason = Literal[
     "rebound",  # inconclusive: it only came back from a fall before the deploy
     "too_small",  # healthy: real, but below ignore_below
     "not_confirmed",  # inconclusive: evidence crossed, not all conditions met by the end
+    "too_late",  # inconclusive: worse at the end of the watch, when no look was left for it
     "coverage",  # inconclusive: data for some series only
     "no_data",  # blind
     "no_history",  # blind: nothing to compare with

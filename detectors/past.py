@@ -191,7 +191,6 @@ def past_of_counts(
         if column.kind != "level" or n < history_min(look.length):
             continue
         contrast = count_contrast(events, trials, rate, origins.at, look)
-        # Failures have less of a season than requests do; slow requests have all of it.
         told = foretold(contrast, origins, has_season=has_season)
         marks[c] = make_mark(contrast, told, look, origins, 1.0, alpha, n)
         reference[c], smallest[c] = rate[0], least(float(rate[0]))

@@ -11,7 +11,7 @@ from detectors.baseline import Baseline, fit_baseline, history_residuals, least_
 from detectors.bernoulli import log_bets
 from detectors.controls import company_of, mean_of
 from detectors.door import ends_of
-from detectors.effect import expected_band
+from detectors.effect import Effect, expected_band, measure
 from detectors.innovations import Noise, fit_noise
 from detectors.model import Calibration, FloatArray, SeriesSpec
 from detectors.onset import onset_evidence
@@ -34,10 +34,10 @@ class Subject:
     raw, control_raw: the samples since the deploy, a row per tick. statistics: after each tick, how many
     times the change exceeds what chance is allowed. bound: log evidence that a probe needs. past, beside:
     what the past says of the series as it is, and with its controls taken off, until it joins a panel. joint,
-    beside_joint: what their limits are multiplied by. is_fit: whether its calibration holds (`fitness`).
-    unmeasured: why its past is not enough for a look, or "". smallest_visible: size on the scale of the
-    scores that a look finds in 80 % of the cases, None without a look. part: which part of which series it
-    is.
+    beside_joint: what their limits are multiplied by. origins, alpha, floor: what the looks were measured
+    with (`past`). is_fit: whether its calibration holds (`fitness`). unmeasured: why its past is not enough
+    for a look, or "". smallest_visible: size on the scale of the scores that a look finds in 80 % of the
+    cases, None without a look. part: which part of which series it is.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class Subject:
         self.past: Past | None = None
         self.beside: Past | None = None
         self.joint = self.beside_joint = 1.0
+        self.origins: Origins
+        self.alpha = self.floor = 0.0
         self.bound = 0.0
         self.unmeasured = ""
         self.calibration: Calibration = "model"
@@ -105,16 +107,16 @@ class Subject:
     def measure(self, origins: Origins, alpha: float) -> None:
         """Take the looks of the past. origins: of its history. alpha: what the looks may spend."""
         looks, history, step = self.plan.looks, self.base.raw, self.plan.step_s
+        self.origins, self.alpha = origins, alpha
         if self.base.is_paired:
-            k, n = clean_pairs(history)
-            if self.spec.bad == "down":
-                k = n - k
+            k, n = self.events_of(history)
             self.past = past_of_counts(
-                k, n, looks, step, origins, self._least_share, alpha, has_season=self.part.cut is not None
+                k, n, looks, step, origins, self.least_rise, alpha, has_season=self.has_season
             )
         else:
             y = self.base.score.of(history[:, 0])
-            self.past = past_of_values(y, looks, step, origins, self._least_rise, alpha)
+            self.past = past_of_values(y, looks, step, origins, self.least_rise, alpha)
+            self.floor = self.past.floor
             self._rebound = Rebound(self.base, origins, alpha, self.past.floor, step)
             if self.controls:
                 day = max(round(_DAY_S / step), 1)
@@ -139,7 +141,7 @@ class Subject:
                 company=self._company,
                 past=self.beside,
                 joint=self.beside_joint,
-                least=self._least_rise(float(self.level[0])),
+                least=self.least_rise(float(self.level[0])),
             )
         return Measured(
             spec=self.spec,
@@ -158,16 +160,26 @@ class Subject:
         # Every placebo of every look is no small thing, and what they say is in the panel's limits now.
         self.past = self.beside = None
 
-    def _least_share(self, before: float) -> float:
-        share = before if self.spec.bad == "up" else 1.0 - before
-        return least_change(self.spec, share)
+    @property
+    def has_season(self) -> bool:
+        """Whether it may have a season that lasts all day. Failures have less of one than requests do; slow
+        requests have all of it."""
+        return not self.base.is_paired or self.part.cut is not None
+
+    def events_of(self, raw: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Bad events and trials of samples of shape (n, 2), each of shape (n,); 0 of 0 = missing."""
+        k, n = clean_pairs(raw)
+        return (n - k if self.spec.bad == "down" else k), n
 
     def _least_beside(self, level: float) -> float:
         """The same for what is left of a level once the controls are taken off."""
-        return self._least_rise(float(self.level[0]))
+        return self.least_rise(float(self.level[0]))
 
-    def _least_rise(self, level: float) -> float:
-        """The smallest rise on the scale of the scores that matters, from that level."""
+    def least_rise(self, level: float) -> float:
+        """The smallest rise that matters from that level: on the scale of the scores, or of the share of bad
+        events."""
+        if self.base.is_paired:
+            return least_change(self.spec, level if self.spec.bad == "up" else 1.0 - level)
         score = self.base.score
         before = score.unit(level)
         worse = np.array([before + score.sign * least_change(self.spec, before)])
@@ -248,6 +260,12 @@ class Subject:
         if base.profile is None:
             return np.zeros(len(ticks))
         return base.profile.at(self.plan.end_at + (ticks + 1) * self.plan.step_s)
+
+    def effect_since(self, first: int) -> Effect | None:
+        """What changed since that tick; None when no tick since then holds data."""
+        raw = self.raw.rows[first:]
+        season = self.season_of(self.base, first)
+        return measure(self.base, float(self.level[0]), float(self.behind[0]), raw, season)
 
     def residuals(self) -> tuple[FloatArray, FloatArray]:
         """(residuals, weights), each of one per tick. Of a probe: share of failures, runs."""

@@ -16,7 +16,7 @@ from detectors.witness import Testimony
 
 _DARK_TICKS = 3
 # Of the reasons why a crossing is not a regression, the one that matters most to people first.
-_GRAVITY: tuple[Reason, ...] = ("shared", "overlap", "pre_existing", "rebound", "not_confirmed")
+_GRAVITY: tuple[Reason, ...] = ("shared", "overlap", "pre_existing", "rebound", "not_confirmed", "too_late")
 _RANK = {"worse": 0, "suspect": 1, "not_sure": 2, "blind": 3, "steady": 4}
 
 
@@ -141,8 +141,7 @@ def _close(
         return "inconclusive", "coverage", f"{text} {missing[0].because}"
     if dark >= _DARK_TICKS:
         return "inconclusive", "coverage", f"No data from any series in the last {dark} steps of the watch."
-    # A change that is still there is no all-clear, whether its statistic fell back below the threshold or
-    # no look saw it.
+    # A change that is still there is no all-clear, though its statistic fell back below the threshold.
     open_end = [t.evidence for _, t in seeing if t.evidence.state == "not_sure" and t.evidence.is_present]
     if open_end:
         return "inconclusive", "not_confirmed", open_end[0].because

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.baseline import Baseline, least_change
+from detectors.closing import too_late_for_looks
 from detectors.confirm import Case, hard_break, is_held, is_present, weigh
 from detectors.effect import Effect, measure, visible_to_probe
 from detectors.explain import explain
@@ -20,7 +21,6 @@ from detectors.subject import Subject
 _SHARED_PART = 0.25
 _SHARED_EVIDENCE = 3.0  # log 20
 _NEAR = 3  # ticks by which a shared shock may reach the controls earlier or later
-_NEWEST = 3  # ticks that must show half of what all since the deploy do, or it is over
 _LOOKS_MIN = 3  # ticks before missing data is called blind rather than late
 
 
@@ -57,9 +57,13 @@ def _is_dark(subject: Subject, share: float, settings: JudgeSettings) -> bool:
 
 
 def testify(
-    subject: Subject, deploy: DeployInterval, others: Sequence[DeployInterval], settings: JudgeSettings
+    subject: Subject,
+    deploy: DeployInterval,
+    others: Sequence[DeployInterval],
+    settings: JudgeSettings,
+    is_closed: bool,
 ) -> Testimony:
-    """The testimony of one series at its newest tick."""
+    """The testimony of one series at its newest tick; is_closed: no more will come."""
     spec, plan = subject.spec, subject.plan
     share = coverage(subject)
     is_dark = _is_dark(subject, share, settings)
@@ -79,7 +83,7 @@ def testify(
             back = len(evidence) - len(subject.raw)
             newest = len(subject.raw) - 1
             first = min(max(onset.at - back, 0 if is_severe else plan.gap), newest)
-        effect = _effect(subject, first)
+        effect = subject.effect_since(first)
     is_shared, stands_out = False, True
     if subject.is_accompanied:
         is_shared = subject.is_shared and not is_dark
@@ -90,15 +94,20 @@ def testify(
     by_looks = subject.is_crossed and not subject.is_probe
     is_practical = by_looks or (effect is not None and effect.low > least)
     smallest = visible(subject, effect)
-    is_contrary = not is_over and not is_dark and _is_contrary(subject, effect, least, smallest)
+    late = None
+    if is_closed and not is_over and not is_dark and smallest is not None:
+        late = too_late_for_looks(subject, smallest)
+        effect = late or effect
     is_asked = is_over or subject.has_crossed
-    present = by_looks or is_contrary or (is_asked and effect is not None and is_present(subject, first))
+    present = by_looks or late is not None or (is_asked and effect is not None and is_present(subject, first))
     if present and is_over and effect is not None and not by_looks:
         # Residuals are cut, counts are not: in a pooled share a short burst of errors outweighs its hour.
-        newer = _effect(subject, (first + len(subject.raw)) // 2)
+        newer = subject.effect_since((first + len(subject.raw)) // 2)
         present = newer is not None and newer.size >= 0.5 * effect.size
     excuse: Reason = ""
-    if subject.is_faint and not is_dark:
+    if late is not None:
+        excuse = "too_late"
+    elif subject.is_faint and not is_dark:
         excuse = "too_small"
     if (is_over or is_shared) and onset is not None:
         excuse = weigh(
@@ -121,7 +130,7 @@ def testify(
         state = "worse" if subject.acts else "suspect"
     elif is_over or is_shared:
         state = "suspect"
-    elif statistic > 0.5 * LIMIT or is_contrary:
+    elif statistic > 0.5 * LIMIT or late is not None:
         state = "not_sure"
     times = _times(subject, onset, back)
     newest = len(subject.raw) - 1
@@ -154,20 +163,6 @@ def testify(
     return Testimony(evidence=replace(made, because=explain(subject, made, excuse, deploy)), excuse=excuse)
 
 
-def _is_contrary(subject: Subject, effect: Effect | None, least: float, smallest: float | None) -> bool:
-    """More failed since the deploy than before, by more than a watch finds, though no look of this one did.
-
-    What begins in the second half of a watch does: the deploy is not blamed for it, nor is it cleared. Only
-    failures are asked for; what else moves within hours would leave one healthy deploy in ten unclear.
-    """
-    if effect is None or smallest is None or not subject.base.is_paired or subject.part.cut is not None:
-        return False
-    if effect.low <= least or effect.size <= smallest:
-        return False
-    newest = _effect(subject, max(len(subject.raw) - _NEWEST, 0))
-    return newest is not None and newest.size >= 0.5 * effect.size
-
-
 def visible(subject: Subject, effect: Effect | None = None) -> float | None:
     """The effect a watch of this length finds in 80 % of the cases, in the unit of the series; None without
     one."""
@@ -185,19 +180,6 @@ def visible(subject: Subject, effect: Effect | None = None) -> float | None:
             return None  # not even a fall to nothing would surely stand out
         size = abs(reached - subject.base.score.unit(level))
     return max(size, least_change(subject.spec, effect.before) if effect is not None else 0.0)
-
-
-def _effect(subject: Subject, first: int) -> Effect | None:
-    raw = subject.raw.rows[first:]
-    if not len(raw):
-        return None
-    return measure(
-        subject.base,
-        float(subject.level[0]),
-        float(subject.behind[0]),
-        raw,
-        subject.season_of(subject.base, first),
-    )
 
 
 def _compare(subject: Subject, onset: Onset, effect: Effect, first: int) -> tuple[bool, bool]:

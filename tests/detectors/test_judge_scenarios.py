@@ -242,22 +242,6 @@ def test_a_restart_blip_inside_the_warm_up_is_healthy(blip: str) -> None:
         assert "regressed" not in came.states
 
 
-def test_errors_that_begin_too_late_for_a_look_are_not_cleared() -> None:
-    for seed in range(8):
-        data = _broken(np.random.default_rng(seed), 0.004, 0.1, 23)
-        came = watch([(spec("ratio", "failed_payments"), data)], N, SETTINGS)
-        assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "not_confirmed")
-        assert "it is still there" in came.verdict.because
-
-
-def test_a_late_burst_of_errors_that_is_over_is_healthy() -> None:
-    for seed in range(8):
-        rng = np.random.default_rng(seed)
-        data = np.concatenate([errors(rng, N + 23, 0.004), errors(rng, 3, 0.25), errors(rng, 14, 0.004)])
-        came = watch([(spec("ratio", "failed_payments"), data)], N, SETTINGS)
-        assert came.verdict.state == "healthy", came.verdict.because
-
-
 def test_an_improvement_is_healthy() -> None:
     rng = np.random.default_rng(3)
     faster, busier = quiet("latency", rng, N + 40), quiet("count", rng, N + 40)

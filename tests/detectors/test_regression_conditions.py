@@ -170,7 +170,7 @@ def test_one_sample_proves_no_more_than_its_cut() -> None:
 
 
 def _said(judge: DeployJudge) -> list[witness.Testimony]:
-    return [witness.testify(subject, DEPLOY, [], SETTINGS) for subject in judge._subjects]
+    return [witness.testify(subject, DEPLOY, [], SETTINGS, False) for subject in judge._subjects]
 
 
 def _concluded(judge: DeployJudge, said: list[witness.Testimony], ticks: int, *, is_closed: bool) -> Verdict:

@@ -132,6 +132,8 @@ def gzip_bomb() -> bytes:
     return b"".join([*(packer.compress(megabyte) for _ in range(500)), packer.flush()])
 
 
+_ROUNDS = 10
+
 # (labels, value) of every raw counter behind an expression at a time.
 World = Callable[[str, float], Sequence[tuple[Mapping[str, str], float]]]
 
@@ -255,6 +257,15 @@ class FalsePrometheus:
         response = web.StreamResponse(headers=headers)
         if self.mode == "broken_off":
             response.content_length = len(body)
+        try:
+            await self._write(request, response, body)
+        except ConnectionError:
+            pass  # whoever asked has had enough
+        if self.mode == "broken_off" and request.transport is not None:
+            request.transport.abort()
+        return response
+
+    async def _write(self, request: web.Request, response: web.StreamResponse, body: bytes) -> None:
         await response.prepare(request)
         for piece in self._pieces(body):
             if self._ended.is_set():
@@ -265,9 +276,6 @@ class FalsePrometheus:
                     await asyncio.wait_for(self._ended.wait(), 0.02)
                 except TimeoutError:
                     continue
-        if self.mode == "broken_off" and request.transport is not None:
-            request.transport.abort()
-        return response
 
     def _pieces(self, body: bytes) -> Iterator[bytes]:
         if self.mode == "huge":
@@ -295,6 +303,11 @@ class FalsePrometheus:
         """Let every slow answer go and listen no more: connections are refused."""
         self._ended.set()
         if self._runner is not None:
+            for site in list(self._runner.sites):
+                await site.stop()
+            # A connection that was just accepted is known to the runner only some rounds of the loop later.
+            for _ in range(_ROUNDS):
+                await asyncio.sleep(0)
             await self._runner.cleanup()
             self._runner = None
 
