@@ -6,9 +6,10 @@ import asyncio
 import functools
 import gzip
 import json
+import socket
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,7 @@ class FalsePrometheus:
     _frozen: bytes = b""
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _runner: web.AppRunner | None = None
+    _door: socket.socket = field(init=False)
 
     async def answer_range(self, request: web.Request) -> web.StreamResponse:
         """`/api/v1/query_range`."""
@@ -257,10 +259,9 @@ class FalsePrometheus:
         response = web.StreamResponse(headers=headers)
         if self.mode == "broken_off":
             response.content_length = len(body)
-        try:
+        # Whoever asked may have had enough.
+        with suppress(ConnectionError):
             await self._write(request, response, body)
-        except ConnectionError:
-            pass  # whoever asked has had enough
         if self.mode == "broken_off" and request.transport is not None:
             request.transport.abort()
         return response
@@ -297,15 +298,16 @@ class FalsePrometheus:
         app.router.add_get("/elsewhere/metrics", self.answer_page)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", int(self.url.rpartition(":")[2])).start()
+        self._door = socket.create_server(("127.0.0.1", int(self.url.rpartition(":")[2])))
+        await web.SockSite(self._runner, self._door).start()
 
     async def close_door(self) -> None:
         """Let every slow answer go and listen no more: connections are refused."""
         self._ended.set()
         if self._runner is not None:
-            for site in list(self._runner.sites):
-                await site.stop()
-            # A connection that was just accepted is known to the runner only some rounds of the loop later.
+            # A connection accepted just now gets its transport some rounds of the loop later, and would be
+            # lost if its server were closed by then.
+            asyncio.get_running_loop().remove_reader(self._door)
             for _ in range(_ROUNDS):
                 await asyncio.sleep(0)
             await self._runner.cleanup()
