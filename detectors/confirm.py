@@ -91,7 +91,8 @@ def hard_break(subject: Subject) -> float:
 
     Only for ratios and probes, where "every second request fails" means the same for everybody; that every
     second one is slow may be what a restart costs. Each of the ticks must lie 30 points above the level, and
-    their pooled counts, divided by the overdispersion, must bear it out against the upper bound of the level.
+    their pooled counts, divided by the overdispersion, must bear it out against the upper bound of the level;
+    of a service that nobody asked anything of late that is not known.
     """
     need = max(subject.plan.severe_dwell, _PROBES_MIN if subject.is_probe else 0)
     if (
@@ -113,6 +114,8 @@ def hard_break(subject: Subject) -> float:
         return 0.0
     if subject.is_probe:
         return float(log_bets(k.sum(keepdims=True), n.sum(keepdims=True), subject.level)[0])
+    if n0 <= 0.0:
+        return 0.0
     wide = max(subject.base.spread * subject.base.noise.long_run_sd, 1.0) ** 2
     high: FloatArray = np.clip(wilson(np.array([k0 / wide]), np.array([n0 / wide]), 1.96)[1], 1e-6, 0.9)
     return float(log_bets(k.sum(keepdims=True) / wide, n.sum(keepdims=True) / wide, high)[0])

@@ -162,6 +162,14 @@ def test_forty_requests_are_no_level_to_compare_with() -> None:
     assert "40 of 50 requests" in came.verdict.because
 
 
+def test_what_nobody_asked_of_late_has_no_level_for_a_hard_break() -> None:
+    idle = errors(np.random.default_rng(3), N + 3, 0.01)
+    idle[120:N] = np.nan
+    idle[N:] = (30.0, 30.0)
+    came = watch([(spec("ratio"), idle)], N, SETTINGS, ticks=3)
+    assert (came.verdict.state, came.verdict.statistic) == ("blind", 0.0), came.verdict.because
+
+
 def test_one_sample_proves_no_more_than_its_cut() -> None:
     noise = fit_noise(np.random.default_rng(1).standard_normal(500), 1e-3)
     edge = noise.centre + CLIP * noise.width
