@@ -144,7 +144,7 @@ def test_a_reading_that_got_worse_is_told_and_acts_only_where_it_is_named(tmp_pa
                 assert evidence(running, seen["acts"]["id"])["home.total_s"]["state"] == "worse"
                 shown = running.text("/s/informs")
                 assert "a reading of check home" in shown
-                assert "Traceback" not in running.log
+                assert running.tracebacks == []
 
 
 def runs(running: Daemon, service: str) -> float:

@@ -110,7 +110,7 @@ def _watch(
             assert watch["state"] in ("blind", "inconclusive"), (fault, watch["because"])
         assert running.actions() == []
         assert is_ready(running.port)
-        assert "Traceback" not in running.log
+        assert running.tracebacks == []
         assert _rss_mb(running.process.pid) < RSS_MAX_MB
     blind = [message["text"] for message in slack.messages if "not being judged" in message["text"]]
     for fault in ("refused", "500", "html", "huge"):

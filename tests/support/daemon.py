@@ -43,6 +43,12 @@ class Daemon:
         """Everything it has logged."""
         return (self.folder / "daemon.log").read_text()
 
+    @property
+    def tracebacks(self) -> list[str]:
+        """What it has logged of each exception, from the word on."""
+        _, *after = self.log.split("Traceback")
+        return [text[:3000] for text in after]
+
     def call(
         self, path: str, body: Mapping[str, Any] | None = None, *, token: str | None = None
     ) -> tuple[int, dict[str, Any]]:
