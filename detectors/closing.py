@@ -29,8 +29,8 @@ _NEWEST = 3  # ticks
 _STILL = 0.5  # of a change the newest ticks must show
 
 
-def too_late_for_looks(subject: Subject, smallest: float) -> Effect | None:
-    """What is worse at the end of a watch of which no look found it; None if nothing is.
+def too_late_for_looks(subject: Subject, smallest: float) -> tuple[int, Effect] | None:
+    """(first tick, effect) of what is worse at the end of a watch though no look found it; None without it.
 
     smallest: the effect that the watch promises to find (`witness.visible`); less is not asked for. Of
     several stretches the one furthest beyond chance, which allows each what it allows a look of its length.
@@ -46,7 +46,7 @@ def too_late_for_looks(subject: Subject, smallest: float) -> Effect | None:
         beyond = _beyond_bets(subject, look) if subject.is_probe else _beyond(subject, look)
         if beyond > 1.0:
             found.append((beyond, look.first, effect))
-    return max(found, key=lambda each: each[:2])[2] if found else None
+    return max(found, key=lambda each: each[:2])[1:] if found else None
 
 
 def _last_looks(subject: Subject) -> list[Look]:

@@ -16,7 +16,7 @@ from detectors.witness import Testimony
 
 _DARK_TICKS = 3
 # Of the reasons why a crossing is not a regression, the one that matters most to people first.
-_GRAVITY: tuple[Reason, ...] = ("shared", "overlap", "pre_existing", "rebound", "not_confirmed", "too_late")
+_GRAVITY: tuple[Reason, ...] = ("shared", "overlap", "pre_existing", "rebound", "not_confirmed")
 _RANK = {"worse": 0, "suspect": 1, "not_sure": 2, "blind": 3, "steady": 4}
 
 
@@ -134,6 +134,9 @@ def _close(
             f"{say.title(shared[0].series)} moved together with its controls: not this deploy, or not alone."
         )
         return "inconclusive", "shared", f"{text} {shared[0].because}"
+    late = sorted((t.evidence for _, t in seeing if t.excuse == "too_late"), key=_key)
+    if late:
+        return "inconclusive", "too_late", late[0].because
     # A series without history was never expected to be judged; its evidence says so.
     missing = [t.evidence for s, t in able if all(s is not x for x, _ in seeing)]
     if missing and len(missing) > (1.0 - settings.coverage_min) * len(able):

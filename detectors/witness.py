@@ -95,9 +95,11 @@ def testify(
     is_practical = by_looks or (effect is not None and effect.low > least)
     smallest = visible(subject, effect)
     late = None
-    if is_closed and not is_over and not is_dark and smallest is not None:
+    if is_closed and not (is_over or is_shared or is_dark) and smallest is not None:
         late = too_late_for_looks(subject, smallest)
-        effect = late or effect
+    if late is not None:
+        first, effect = late
+        subject.has_shared = subject.has_shared or _came_along(subject, effect, first)
     is_asked = is_over or subject.has_crossed
     present = by_looks or late is not None or (is_asked and effect is not None and is_present(subject, first))
     if present and is_over and effect is not None and not by_looks:
@@ -189,16 +191,8 @@ def _compare(subject: Subject, onset: Onset, effect: Effect, first: int) -> tupl
     change exceeds that of the controls with 95 % confidence; without it a shared shock that the controls are
     slow to show would pass for a regression. Controls that hold no data excuse and prove nothing.
     """
-    if not subject.controls or effect.size <= 0.0:
-        return False, True
-    seen = [
-        measure(c, float(levels[0]), float(c.reach), tape.rows[first:], subject.season_of(c, first))
-        for c, levels, tape in zip(subject.controls, subject.control_levels, subject.control_raw, strict=True)
-    ]
-    moves = sorted(
-        (_relative(c, e) for c, e in zip(subject.controls, seen, strict=True) if e), key=lambda m: m[0]
-    )
-    if not moves:
+    moves = _moves(subject, first)
+    if not moves or effect.size <= 0.0:
         return False, True
     size, above = (float(np.median([m[i] for m in moves])) for i in (0, 2))
     mine, below, _ = _relative(subject.base, effect)
@@ -207,6 +201,24 @@ def _compare(subject: Subject, onset: Onset, effect: Effect, first: int) -> tupl
     evidence = subject.control_evidence()[max(onset.low - _NEAR, 0) : onset.high + _NEAR + 1]
     moved = len(evidence) > 0 and float(evidence.max()) > _SHARED_EVIDENCE and size >= _SHARED_PART * mine
     return moved, bool(mine - size > margin)
+
+
+def _came_along(subject: Subject, effect: Effect, first: int) -> bool:
+    """The controls moved too, surely and by a part of the change that counts."""
+    moves = _moves(subject, first)
+    if not moves:
+        return False
+    size, low = (float(np.median([m[i] for m in moves])) for i in (0, 1))
+    return low > 0.0 and size >= _SHARED_PART * _relative(subject.base, effect)[0]
+
+
+def _moves(subject: Subject, first: int) -> list[tuple[float, float, float]]:
+    """How each control that holds data moved since tick `first` (`_relative`)."""
+    seen = [
+        measure(c, float(levels[0]), float(c.reach), tape.rows[first:], subject.season_of(c, first))
+        for c, levels, tape in zip(subject.controls, subject.control_levels, subject.control_raw, strict=True)
+    ]
+    return [_relative(c, e) for c, e in zip(subject.controls, seen, strict=True) if e]
 
 
 def _relative(base: Baseline, effect: Effect) -> tuple[float, float, float]:

@@ -78,3 +78,18 @@ def test_a_series_that_only_informs_withholds_nothing() -> None:
     informing = (spec("latency", acts=False), _late("latency", 1))
     came = watch([quiet_one, informing], N, SETTINGS)
     assert came.verdict.state == "healthy", came.verdict.because
+
+
+@pytest.mark.parametrize("kind", ["latency", "ratio"])
+def test_what_its_controls_do_as_well_is_shared(kind: SeriesKind) -> None:
+    for seed in range(SEEDS):
+        beside = [
+            (spec(kind, f"{name}/{kind}"), _late(kind, seed + at)) for at, name in ((20, "a"), (40, "b"))
+        ]
+        came = watch([(spec(kind), _late(kind, seed))], N, SETTINGS, controls={kind: beside})
+        assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "shared"), came.verdict.because
+        still = [(each, data.copy()) for each, data in beside]
+        for at, (each, data) in zip((20, 40), still, strict=True):
+            data[N:] = _late(each.kind, seed + at, LATE)[N:]
+        came = watch([(spec(kind), _late(kind, seed))], N, SETTINGS, controls={kind: still})
+        assert (came.verdict.state, came.verdict.reason) == ("inconclusive", "too_late"), came.verdict.because
