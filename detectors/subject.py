@@ -65,7 +65,7 @@ class Subject:
         self.calibration: Calibration = "model"
         self.is_fit = True
         self.smallest_visible: float | None = None
-        self.raw = Tape(spec.width, plan.span)
+        self.raw, self._seen = Tape(spec.width, plan.span), Tape(1, plan.span)
         self.control_raw = [Tape(c.spec.width, plan.span) for c in self.controls]
         self.statistics: list[float] = []
         self.has_shared = False
@@ -189,6 +189,9 @@ class Subject:
         """Keep the samples of the tick its panel has just taken: shape (width,), NaN = missing; and one per
         control, in order."""
         self.raw.append(raw)
+        self._seen.append(
+            float(raw[0] >= 0.0 and raw[1] > 0.0 if self.base.is_paired else np.isfinite(raw[0]))
+        )
         for tape, place in zip(self.control_raw, self.places, strict=True):
             tape.append(controls[place])
         panel, place = self._joined
@@ -319,8 +322,5 @@ class Subject:
         return fit_noise(mean_of([history_residuals(c) for c in self.controls]), _NOISE_MIN)
 
     def seen_ticks(self) -> FloatArray:
-        """Which ticks so far held data, shape (ticks,), bool as 0 or 1."""
-        raw = self.raw.rows
-        seen = clean_pairs(raw)[1] > 0.0 if self.base.is_paired else np.isfinite(raw[:, 0])
-        result: FloatArray = seen.astype(np.float64)
-        return result
+        """Which ticks so far held data, shape (ticks,), bool as 0 or 1; a view."""
+        return self._seen.column
