@@ -32,25 +32,23 @@ _STILL = 0.5  # of a change the newest ticks must show
 def too_late_for_looks(subject: Subject, smallest: float) -> tuple[int, Effect] | None:
     """(first tick, effect) of what is worse at the end of a watch though no look found it; None without it.
 
-    smallest: the effect that the watch promises to find (`witness.visible`); less is not asked for. Of
-    several stretches the one furthest beyond chance, which allows each what it allows a look of its length.
+    smallest: the effect that the watch promises to find (`witness.visible`); less is not asked for. The
+    shortest stretch that lies beyond chance, which allows each what it allows a look of its length.
     """
     newest = subject.effect_since(max(len(subject.raw) - _NEWEST, 0))
     if not subject.acts or newest is None:
         return None
-    found: list[tuple[float, int, Effect]] = []
     for look in _last_looks(subject):
         effect = subject.effect_since(look.first)
         if effect is None or effect.size <= smallest or newest.size < _STILL * effect.size:
             continue
-        beyond = _beyond_bets(subject, look) if subject.is_probe else _beyond(subject, look)
-        if beyond > 1.0:
-            found.append((beyond, look.first, effect))
-    return max(found, key=lambda each: each[:2])[1:] if found else None
+        if (_beyond_bets if subject.is_probe else _beyond)(subject, look) > 1.0:
+            return look.first, effect
+    return None
 
 
 def _last_looks(subject: Subject) -> list[Look]:
-    """The looks that begin with the deploy, moved to the newest tick; one that fills the watch cannot be."""
+    """The looks that begin with the deploy, shortest first, moved to the newest tick."""
     return [
         replace(look, first=len(subject.raw) - look.length, sees_tail=False)
         for look in subject.plan.looks
