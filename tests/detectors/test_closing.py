@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from detectors.model import FloatArray, JudgeSettings, SeriesKind
+from detectors.replay import replay
 from tests.detectors.simulated import KINDS, T0, distribution, errors, noise, quiet, spec, watch
 
 N = 1440
@@ -49,6 +50,7 @@ def test_what_begins_too_late_for_a_look_is_neither_blamed_nor_cleared(kind: Ser
         assert evidence.effect is not None
         assert evidence.smallest_visible is not None
         assert evidence.effect > evidence.smallest_visible
+        assert replay(came.judge.packet()) == came.verdict
 
 
 @pytest.mark.parametrize("kind", KINDS)
