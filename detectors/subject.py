@@ -189,9 +189,8 @@ class Subject:
         """Keep the samples of the tick its panel has just taken: shape (width,), NaN = missing; and one per
         control, in order."""
         self.raw.append(raw)
-        self._seen.append(
-            float(raw[0] >= 0.0 and raw[1] > 0.0 if self.base.is_paired else np.isfinite(raw[0]))
-        )
+        is_seen = clean_pairs(raw)[1] > 0.0 if self.base.is_paired else np.isfinite(raw[0])
+        self._seen.append(float(is_seen))
         for tape, place in zip(self.control_raw, self.places, strict=True):
             tape.append(controls[place])
         panel, place = self._joined
