@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.baseline import Baseline, least_change
-from detectors.closing import too_late_for_looks
 from detectors.confirm import Case, hard_break, is_held, is_present, weigh
 from detectors.effect import Effect, measure, visible_to_probe
 from detectors.explain import explain
@@ -16,6 +15,7 @@ from detectors.model import DeployInterval, Evidence, JudgeSettings, Reason, Ser
 from detectors.onset import Onset, locate
 from detectors.panel import LIMIT
 from detectors.subject import Subject
+from detectors.too_late import too_late_for_looks
 
 # Controls that moved by less than a quarter of the target's change do not explain it.
 _SHARED_PART = 0.25

@@ -193,7 +193,7 @@ def _transaction(connection: Any, rng: random.Random, number: int, new_ids: Iter
     kind = rng.randrange(10)
     amount = rng.randrange(10_000) / 100
     if kind < 2:
-        return connection.fetchrow(_INSERT, next(new_ids), amount)  # type: ignore[no-any-return]
+        return connection.fetchrow(_INSERT, next(new_ids), amount)  # type: ignore[no-any-return]  # asyncpg has no types
     one = LOST.stop + WRITERS * rng.randrange((ROWS - LOST.stop) // WRITERS) + number
     if kind < 9:
         return connection.fetchrow(_UPDATE, one, amount)  # type: ignore[no-any-return]
